@@ -1,0 +1,48 @@
+"""The one model of daemon configuration; the launcher reads it, arc and plane receive it decoded.
+
+Does not read files: `controlplane.policy.load` does.
+"""
+
+from typing import Literal
+
+import msgspec
+
+Mode = Literal["enforce", "observe", "off"]
+
+
+class Export(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where the journal is exported as OTLP logs. No endpoint: nothing is exported."""
+
+    endpoint: str = ""
+    """OTLP/gRPC endpoint, `http://host:port` (plain) or `https://host:port`."""
+    headers: dict[str, str] = {}
+    timeout_ms: int = 10_000
+    batch_bytes: int = 2 * 1024 * 1024
+    """Upper bound of one request; collectors refuse more than 4 MiB."""
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings of one daemon; the keys of /etc/reflexarc/reflexarc.yaml."""
+
+    mode: Mode = "observe"
+    """Upper bound of what any policy may do."""
+    loader: Literal["auto", "core", "bcc"] = "auto"
+    realtime: Literal["auto", "off"] = "auto"
+    runtime_dir: str = "/run/reflexarc"
+    state_dir: str = "/var/lib/reflexarc"
+    policies: str = "/etc/reflexarc/policies.d"
+    """Folder of policy files, watched. Missing at the default path: the default table alone."""
+    default_policies: bool = True
+    metrics: str = "127.0.0.1:9464"
+    health: str = "127.0.0.1:9465"
+    plane_user: str = ""
+    """Account of the plane; empty: `reflexarc` where it exists, else uid 60999."""
+    protect: tuple[str, ...] = ()
+    """Executable names protected besides the built-in ones."""
+    breaker_acts: int = 5
+    """Irreversible acts allowed per `breaker_window_s` on this node and for each policy."""
+    breaker_window_s: int = 60
+    journal_head_bytes: int = 1024 * 1024
+    journal_head_segments: int = 16
+    journal_disk_bytes: int = 256 * 1024 * 1024
+    export: Export = Export()

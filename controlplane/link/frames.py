@@ -1,0 +1,238 @@
+"""Frames on the link: commands from the plane, replies and changes from the arc.
+
+One msgpack message per SOCK_SEQPACKET datagram. Everything here is best effort and bounded; what must
+not be lost is in the journal.
+"""
+
+import msgspec
+
+from controlplane.link.config import Mode
+from controlplane.link.rules import Rule
+
+MAX_FRAME = 64 * 1024
+PAGE = 100
+"""Most items in one reply; longer lists are paged by `offset`."""
+
+
+class _Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True, kw_only=True):
+    id: int
+    """Chosen by the plane, echoed in the reply."""
+
+
+class GetStatus(_Command, frozen=True, kw_only=True):
+    """Answered by `Status`."""
+
+
+class ListStreams(_Command, frozen=True, kw_only=True):
+    """Answered by `Streams`."""
+
+    offset: int = 0
+
+
+class ListRules(_Command, frozen=True, kw_only=True):
+    """Answered by `Rules`."""
+
+    offset: int = 0
+
+
+class ApplyRule(_Command, frozen=True, kw_only=True):
+    """Put a rule in force until the daemon restarts; it replaces one of the same name."""
+
+    rule: Rule
+    dry_run: bool = False
+    actor: str = ""
+
+
+class DeleteRule(_Command, frozen=True, kw_only=True):
+    """Take a rule out of force; its acts in force are undone."""
+
+    name: str
+    actor: str = ""
+
+
+class SetMode(_Command, frozen=True, kw_only=True):
+    """Mode of the daemon, or of one rule when `rule` is given."""
+
+    mode: Mode
+    rule: str = ""
+    actor: str = ""
+
+
+class UndoActs(_Command, frozen=True, kw_only=True):
+    """Undo what one reflex has in force; an empty trace id means every reflex."""
+
+    trace_id: bytes = b""
+    actor: str = ""
+
+
+class SegmentMoved(_Command, frozen=True, kw_only=True):
+    """The plane has a synced copy of this sealed segment: the arc may delete its own."""
+
+    segment: int
+
+
+Command = GetStatus | ListStreams | ListRules | ApplyRule | DeleteRule | SetMode | UndoActs | SegmentMoved
+
+
+class SensorStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One sensor: whether it feels, and what it has cost and lost."""
+
+    name: str
+    attached: bool
+    reason: str = ""
+    """Why it is not attached; empty when it is."""
+    hooks: tuple[str, ...] = ()
+    signals: tuple[str, ...] = ()
+    seen: int = 0
+    """Kernel events that passed the hooks' own filters."""
+    emitted: int = 0
+    """Records put into the ring."""
+    lost: dict[str, int] = {}
+    """Events lost, by reason."""
+    run_ns: int = 0
+    """Time spent in its programs, 0 unless kernel.bpf_stats_enabled."""
+    runs: int = 0
+
+
+class ActInForce(msgspec.Struct, frozen=True, kw_only=True):
+    """One reversible act that has not been undone."""
+
+    trace_id: bytes
+    rule: str
+    act: str
+    cgroup: int
+    path: str
+    pid: int = 0
+    since_ns: int
+    until_ns: int = 0
+
+
+class Exemplar(msgspec.Struct, frozen=True):
+    """One observed latency of a bucket, with the trace it belongs to."""
+
+    trace_id: bytes
+    value_ns: int
+    wall_ns: int
+
+
+class Latency(msgspec.Struct, frozen=True, kw_only=True):
+    """Histogram of event -> act returned; `counts[i]` holds those <= `bounds_ns[i]`, the last the rest."""
+
+    bounds_ns: tuple[int, ...]
+    counts: tuple[int, ...]
+    sum_ns: int = 0
+    exemplars: tuple[Exemplar | None, ...] = ()
+
+
+class Status(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """One snapshot of the arc. Times are CLOCK_MONOTONIC nanoseconds."""
+
+    version: str
+    pid: int
+    mode: Mode
+    loader: str
+    realtime: bool
+    started_ns: int
+    armed_ns: int
+    now_ns: int
+    sensors: tuple[SensorStatus, ...] = ()
+    events: dict[str, int] = {}
+    """Kernel events delivered, by signal (a record may stand for many)."""
+    streams: int = 0
+    rules: int = 0
+    findings: dict[str, int] = {}
+    """By rule."""
+    reflexes: dict[str, int] = {}
+    """Steps taken, by `act/outcome`."""
+    latency: Latency | None = None
+    breaker_open: tuple[str, ...] = ()
+    in_force: tuple[ActInForce, ...] = ()
+    plane_restarts: int = 0
+    link_dropped: int = 0
+    journal_records: int = 0
+    journal_dropped: int = 0
+    policy_error: str = ""
+    """Why the last reload was refused; empty when it was taken."""
+
+
+class Stream(msgspec.Struct, frozen=True, kw_only=True):
+    """One signal of one cgroup."""
+
+    signal: str
+    unit: str
+    cgroup: int
+    path: str
+    count: int
+    """Kernel events so far."""
+    last: int = 0
+    """Last value, in the signal's unit."""
+    peak: int = 0
+    rules: tuple[str, ...] = ()
+    """Rules that test it."""
+    histogram: tuple[int, ...] = ()
+    """Counts per power of two of the value; empty for counts."""
+
+
+class Streams(msgspec.Struct, frozen=True, tag=True):
+    """A page of streams; `next_offset` 0 at the end."""
+
+    streams: tuple[Stream, ...]
+    next_offset: int = 0
+
+
+class RuleStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A rule and how it fares."""
+
+    rule: Rule
+    effective_mode: Mode
+    """The weaker of the daemon's mode and its own."""
+    findings: int = 0
+    breaker_open: bool = False
+    reason: str = ""
+    """Why it cannot run here (its sensor is missing); empty when it can."""
+
+
+class Rules(msgspec.Struct, frozen=True, tag=True):
+    """A page of rules; `next_offset` 0 at the end."""
+
+    rules: tuple[RuleStatus, ...]
+    next_offset: int = 0
+
+
+class Done(msgspec.Struct, frozen=True, tag=True):
+    """A command that changed something (or, dry, would have)."""
+
+    changed: int = 0
+    detail: str = ""
+
+
+class Refused(msgspec.Struct, frozen=True, tag=True):
+    """A command the arc does not carry out."""
+
+    reason: str
+    """`not_found`, `invalid` or `forbidden`."""
+    message: str
+    hint: str = ""
+
+
+Result = Status | Streams | Rules | Done | Refused
+
+
+class Reply(msgspec.Struct, frozen=True, tag=True):
+    """The answer to the command of that id."""
+
+    id: int
+    result: Result
+
+
+class Changed(msgspec.Struct, frozen=True, tag=True):
+    """Health as the arc knows it, sent on every change: component -> (serving, reason)."""
+
+    health: dict[str, tuple[bool, str]]
+
+
+Telling = Reply | Changed
+
+COMMANDS: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)
+TELLINGS: msgspec.msgpack.Decoder[Telling] = msgspec.msgpack.Decoder(Telling)
+ENCODER = msgspec.msgpack.Encoder()

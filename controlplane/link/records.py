@@ -1,0 +1,145 @@
+"""What the journal tells: one struct per kind of record, all times CLOCK_MONOTONIC nanoseconds.
+
+Order is the contract: an `Intent` is written before its act, the `Outcome` after it, `Effect` when the
+kernel confirmed it, `Undo` when it was taken back. The wall clock of a record follows from its segment.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from controlplane.link.config import Mode
+
+Reason = Literal["timer", "command", "restart", "stop", "policy", "mode"]
+
+
+class _Record(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    time_ns: int
+    """When it happened: the kernel event's own time where there is one."""
+
+
+class _InReflex(_Record, frozen=True, kw_only=True):
+    trace_id: bytes
+    """16 bytes, one per reflex."""
+    span_id: bytes
+    """8 bytes, this step."""
+
+
+class Finding(_InReflex, frozen=True, kw_only=True):
+    """A test that fired. Its span is the root of the trace."""
+
+    decided_ns: int
+    rule: str
+    signal: str
+    unit: str
+    cgroup: int
+    path: str
+    pid: int
+    start_ns: int
+    """Start of the process since boot (CLOCK_BOOTTIME): with `pid` its identity."""
+    comm: str
+    culprit: int = 0
+    """Cgroup that ran instead, 0 where the signal names none."""
+    culprit_path: str = ""
+    count: int
+    """Kernel events this finding's last record stood for."""
+    value: float
+    statistic: float
+    threshold: float
+    test: str
+    mode: Mode
+    """What was allowed when it fired: `observe` means no act follows."""
+
+
+class Intent(_InReflex, frozen=True, kw_only=True):
+    """An act about to be tried (`mode` enforce), or that would have been (observe)."""
+
+    parent_id: bytes
+    rule: str
+    step: int
+    act: str
+    cgroup: int
+    path: str
+    pid: int = 0
+    start_ns: int = 0
+    comm: str = ""
+    previous: str = ""
+    """Value before, which the undo writes back."""
+    until_ns: int = 0
+    """When it will be undone; 0: by hand, or never for an irreversible act."""
+    mode: Mode
+    event_ns: int
+    carried: bool = False
+    """A repeat at the head of a new segment, for undo only: it happened once."""
+
+
+class Outcome(_InReflex, frozen=True, kw_only=True):
+    """The act's system calls returned. Same span as its intent."""
+
+    rule: str
+    act: str
+    ok: bool
+    error: str = ""
+    event_ns: int
+    decided_ns: int
+
+
+class Effect(_InReflex, frozen=True, kw_only=True):
+    """The kernel confirmed the act; `time_ns` is the kernel's. Same span as its intent."""
+
+    rule: str
+    act: str
+    event_ns: int
+
+
+class Undo(_InReflex, frozen=True, kw_only=True):
+    """An act taken back. Its own span, child of the intent's."""
+
+    parent_id: bytes
+    rule: str
+    act: str
+    cgroup: int
+    path: str
+    pid: int = 0
+    reason: Reason
+    ok: bool
+    error: str = ""
+    """`foreign` when somebody else changed the value in between and theirs was left."""
+    actor: str = ""
+    event_ns: int
+
+
+class GuardRefused(_InReflex, frozen=True, kw_only=True):
+    """A guard forbade an act."""
+
+    parent_id: bytes
+    rule: str
+    act: str
+    guard: Literal["protected", "cooldown", "breaker", "scope", "gone", "identity"]
+    detail: str = ""
+    path: str = ""
+    pid: int = 0
+
+
+class Lost(_Record, frozen=True, kw_only=True):
+    """Events that were felt and did not arrive."""
+
+    sensor: str
+    reason: str
+    count: int
+
+
+class Notice(_Record, frozen=True, kw_only=True):
+    """The daemon's own life: started, armed, reloaded, mode changed, plane restarted ..."""
+
+    name: str
+    """Event name without the `reflexarc.` prefix, e.g. `arc.armed`."""
+    severity: Literal["debug", "info", "warn", "error"] = "info"
+    text: str = ""
+    attributes: dict[str, str | int | float | bool] = {}
+
+
+Record = Finding | Intent | Outcome | Effect | Undo | GuardRefused | Lost | Notice
+
+DECODER: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)
+ENCODER = msgspec.msgpack.Encoder()
