@@ -1,0 +1,101 @@
+"""Compiles every sensor, `bpf/*.bpf.c`, to a CO-RE object: `python bpf/build.py OUT_DIR`.
+
+The one place that knows the compiler's command line; `make setup` and the packaging hook in setup.py both
+run this file. Objects newer than their sources are left alone. Needs clang, bpftool and libbpf's headers.
+"""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+SUFFIX = ".bpf.c"
+TARGET_ARCH = {"x86_64": "x86", "aarch64": "arm64"}
+"""Machine -> the name bpf_tracing.h selects registers by."""
+
+
+def compile_command(source: Path, output: Path) -> list[str]:
+    """The call of clang for one sensor.
+
+    -mcpu=v3: 32-bit registers and jumps, which every kernel with a BPF ring buffer (5.8) verifies.
+    -g: without it there is no BTF, hence no CO-RE. Run in the source's folder and told that this is ".",
+    clang puts no path of this machine into it: equal sources give equal objects.
+    """
+    machine = platform.machine()
+    return [
+        "clang",
+        *("-std=gnu11", "-O2", "-g", "-target", "bpf", "-mcpu=v3"),
+        *("-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror"),
+        f"-D__TARGET_ARCH_{TARGET_ARCH[machine]}",
+        "-fdebug-compilation-dir=.",
+        f"-I{os.path.relpath(HERE, source.parent)}",
+        *("-idirafter", f"/usr/include/{sysconfig.get_config_var('MULTIARCH') or f'{machine}-linux-gnu'}"),
+        *("-c", source.name, "-o", str(output)),
+    ]
+
+
+def build_object(source: Path, target: Path) -> None:
+    """Compile one sensor. The object appears whole or not at all.
+
+    libbpf's own linker drops DWARF and keeps BTF; llvm-strip would need all of llvm installed.
+    Raises CalledProcessError when a tool refuses, FileNotFoundError when it is missing.
+    """
+    with tempfile.TemporaryDirectory(dir=target.parent.resolve()) as folder:
+        full, stripped = Path(folder, "full.o"), Path(folder, target.name)
+        subprocess.run(compile_command(source, full), cwd=source.parent, check=True)
+        subprocess.run([bpftool(), "gen", "object", str(stripped), str(full)], check=True)
+        stripped.replace(target)
+
+
+def bpftool() -> str:
+    """Where bpftool is; Debian keeps it in a folder that only root has on its PATH."""
+    return shutil.which("bpftool") or "/usr/sbin/bpftool"
+
+
+def is_stale(target: Path, dependencies: Iterable[Path]) -> bool:
+    """Whether the object is missing or older than anything it is made of."""
+    if not target.exists():
+        return True
+    built = target.stat().st_mtime_ns
+    return any(path.stat().st_mtime_ns >= built for path in dependencies)
+
+
+def build(sources: Path, out: Path) -> list[Path]:
+    """Bring the objects in `out` up to date with `sources`; returns all of them, sorted."""
+    out.mkdir(parents=True, exist_ok=True)
+    shared = [Path(__file__), *sources.glob("*.h")]
+    wanted = {
+        out / f"{path.name.removesuffix(SUFFIX)}.bpf.o": path for path in sorted(sources.glob(f"*{SUFFIX}"))
+    }
+    for target, source in wanted.items():
+        if is_stale(target, [source, *shared]):
+            print(f"  bpf     {source.name}", flush=True)
+            build_object(source, target)
+    for orphan in set(out.glob("*.bpf.o")) - set(wanted):
+        orphan.unlink()
+    return list(wanted)
+
+
+def main() -> int:
+    """Exit codes: 0 up to date, 1 a tool failed or is missing, 2 usage."""
+    if len(sys.argv) != 2:
+        print("usage: build.py OUT_DIR", file=sys.stderr)
+        return 2
+    try:
+        build(HERE, Path(sys.argv[1]))
+    except FileNotFoundError as error:
+        print(f"{error.filename} is missing; `make setup` installs it", file=sys.stderr)
+        return 1
+    except subprocess.CalledProcessError:
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

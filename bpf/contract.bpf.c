@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/*
+ * Never loaded: one instance of every type of the contract, so that all of them are in its BTF. A struct
+ * that is used only through bpf_ringbuf_reserve would be absent.
+ */
+#include <linux/types.h>
+
+#include "events.h"
+
+struct event event;
+struct gate gate;
+struct stream_key stream_key;
+struct count_stream count_stream;
+struct value_stream value_stream;
+enum signal signal;
+enum event_kind event_kind;
+enum counter counter;

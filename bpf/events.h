@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * The contract between the kernel side and the arc: everything that crosses the ring or a map.
+ * Fixed widths, explicit padding, no pointers. controlplane/arc/kernel/events.py is generated
+ * from the BTF of contract.bpf.c (`make events`); a test compares the two.
+ */
+#ifndef REFLEXARC_EVENTS_H
+#define REFLEXARC_EVENTS_H
+
+#define COMM_LENGTH 16
+#define HISTOGRAM_BUCKETS 40
+
+/* A named quantity. The numbers are indices into `gates`; names and units are the arc's. */
+enum signal {
+	SIGNAL_NONE,
+	SIGNAL_PROCESS_FORK,
+	SIGNAL_PROCESS_EXEC,
+	SIGNAL_PROCESS_EXIT_FAILURE,
+	SIGNAL_CPU_RUNQ_DELAY,
+	SIGNALS,
+};
+
+enum event_kind {
+	EVENT_SIGNAL = 1,  /* a stream passed its gate */
+	EVENT_EXIT,	   /* a watched process has exited */
+	EVENT_FROZEN,	   /* a cgroup is frozen (value 1) or thawed (value 0) */
+	EVENT_POPULATED,   /* a cgroup has processes (value 1) or none (value 0) */
+	EVENT_CGROUP_NEW,  /* a cgroup was made */
+	EVENT_CGROUP_GONE, /* a cgroup was removed; its streams are gone from the maps */
+	EVENT_PROTECTED,   /* a process of a protected name was executed */
+};
+
+struct event {
+	__u64 time_ns;	/* CLOCK_MONOTONIC */
+	__u64 value;	/* in the signal's unit; for counts, how many */
+	__u64 since_ns; /* counts: when the first of them happened */
+	__u64 cgroup;	/* id in the cgroup2 hierarchy */
+	__u64 culprit;	/* cgroup that ran instead, 0 where the signal names none */
+	__u64 start_ns; /* start of the process since boot, with pid its identity */
+	__u32 pid;	/* thread group id in the initial namespace */
+	__u32 parent;	/* thread group id of the parent */
+	__u32 weight;	/* kernel events this record stands for */
+	__u16 signal;	/* enum signal */
+	__u8 kind;	/* enum event_kind */
+	__u8 cpu;
+	char comm[COMM_LENGTH];
+};
+
+/* What a signal's rules come to in the kernel: nothing is emitted while `open` is 0. */
+struct gate {
+	__u64 window_ns; /* counts: how long a batch may take; values: one round of exceedances */
+	__u64 level;	 /* values: only what is above is told */
+	__u32 batch;	 /* counts: events that make one record */
+	__u32 open;
+};
+
+struct stream_key {
+	__u64 cgroup;
+	__u32 signal;
+	__u32 padding;
+};
+
+struct count_stream {
+	__u64 total;
+	__u64 since_ns;
+	__u32 pending;
+	__u32 padding;
+};
+
+struct value_stream {
+	__u64 total;
+	__u64 peak;
+	__u64 last;
+	__u64 window_ns; /* when this round of exceedances began */
+	__u32 exceeded;
+	__u32 told;			     /* exceedances already told in this round */
+	__u32 histogram[HISTOGRAM_BUCKETS]; /* bucket i: 2^i <= value < 2^(i+1) */
+};
+
+/* Places where the kernel side counts; the value map is per CPU. */
+enum counter {
+	COUNTER_SEEN,	       /* kernel events that reached a hook's own logic */
+	COUNTER_EMITTED,       /* records put into the ring */
+	COUNTER_LOST_RING,     /* ... and not, because it was full */
+	COUNTER_LOST_STREAMS,  /* events of a stream for which the map had no room */
+	COUNTER_LOST_STORAGE,  /* wake-ups whose time could not be kept */
+	COUNTERS,
+};
+
+#endif
