@@ -1,0 +1,105 @@
+# Everything a person or CI calls. `make` lists the targets; `setup` is what the others call first.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.ONESHELL:
+
+# Complete, because sudo and CI bring a PATH of their own: bpftool is in sbin, Prometheus in .tools.
+export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/usr/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+
+PYTHON ?= /usr/bin/python3
+NAME ?=
+OBJECTS := controlplane/arc/kernel/objects
+
+# First line: to build and run. Second: for tests and benchmarks (gcc compiles the C peers).
+PACKAGES := clang bpftool libbpf-dev libc6-dev python3-venv \
+	clang-format gcc strace stress-ng
+
+# .venv is right if this file exists: its name says for which declarations, folder and interpreter.
+KEY := $(shell { cat pyproject.toml setup.py; echo '$(CURDIR)'; readlink -f '$(PYTHON)'; } | sha256sum | cut -c1-16)
+READY := .venv/.ready-$(KEY)
+
+.PHONY: help setup run test demo lint format bench proto events clean packages objects tools
+
+help:
+	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | column -t -s'|'
+
+setup: packages $(READY) objects ## install what is missing and build the BPF objects; quick when nothing changed
+
+run: setup ## start the daemon in observe mode and show live what it feels (root)
+	@bash .ci/run-live
+
+test: setup tools ## all tests that can run here; as root also those on the kernel
+	@.venv/bin/python -m pytest
+
+demo: setup ## a fork storm in a cgroup of its own: felt, frozen, killed, told in microseconds (root)
+	@.venv/bin/python tests/demo/fork_storm.py
+
+lint: setup ## the linters alone
+	@.venv/bin/python -m pytest -q tests/unit/test_linters.py
+
+format: setup ## rewrite Python and C as the linters want it
+	@ruff check --fix-only --quiet .
+	ruff format --quiet .
+	git ls-files -z '*.c' '*.h' | xargs -0 -r clang-format -i
+
+bench: setup ## measure beside a peer in the same run; NAME=latency for one of them (root)
+	@.venv/bin/python -m tests.bench $(NAME)
+
+events: setup ## write the Python side of bpf/events.h
+	@target=controlplane/arc/kernel/events.py
+	python bpf/generate.py $(OBJECTS)/contract.bpf.o >$$target.new
+	mv $$target.new $$target
+	ruff format --quiet $$target
+
+proto: setup ## write controlplane/wire from protos/
+	@python protos/generate.py
+
+clean: ## remove everything that is built, .venv included
+	@rm -rf .venv .tools build dist *.egg-info $(OBJECTS) tests/bench/bin
+	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+packages:
+	@installed=$$(dpkg-query -W -f '$${Package} $${db:Status-Abbrev}\n' 2>/dev/null | awk '$$2 == "ii" { print $$1 }' || true)
+	missing=$$(comm -13 <(sort -u <<<"$$installed") <(tr ' ' '\n' <<<'$(strip $(PACKAGES))' | sort -u) | xargs)
+	[[ -n $$missing ]] || exit 0
+	if ! command -v apt-get >/dev/null; then
+		echo "  note    no apt here; these Debian packages, or their like, are needed: $$missing"
+	elif [[ $$EUID != 0 ]]; then
+		echo "these packages are missing: $$missing"; echo "run: sudo make setup"; exit 1
+	else
+		echo "  apt     $$missing"
+		apt-get update -qq
+		DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $$missing >/dev/null
+	fi
+
+# Kept when only declarations changed; made anew when the folder or the interpreter is another.
+$(READY):
+	@if ! [[ $$(readlink -f .venv/bin/python) == "$$(readlink -f $(PYTHON))" ]] ||
+		! grep -qsF '#!$(CURDIR)/.venv/' .venv/bin/pip; then
+		echo "  venv    .venv"
+		$(PYTHON) -m venv --clear .venv
+	fi
+	echo "  pip     reflexarc[cli,dev]"
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[cli,dev]'
+	rm -f .venv/.ready-*
+	touch $@
+
+objects: packages $(READY)
+	@.venv/bin/python bpf/build.py $(OBJECTS)
+
+# Debian's package would start and enable a service. Tests need the binary alone, so it is only unpacked.
+tools: packages
+	@command -v prometheus >/dev/null && exit 0
+	if [[ $$EUID != 0 ]] || ! command -v apt-get >/dev/null; then
+		echo "  note    no prometheus here: the tests against it are skipped"; exit 0
+	fi
+	echo "  unpack  prometheus"
+	mkdir -p .tools && cd .tools
+	[[ -n $$(apt-cache policy prometheus) ]] || apt-get update -qq
+	apt-get -qq -o APT::Sandbox::User=root download prometheus
+	dpkg-deb -x prometheus_*.deb .
+	rm prometheus_*.deb
