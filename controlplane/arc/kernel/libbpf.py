@@ -1,0 +1,208 @@
+"""The few functions of libbpf.so.1 the arc needs, with errors as exceptions and libbpf's own log kept.
+
+Knows nothing of sensors or events. Every call here is made while starting or on request, except
+`Map.must_*`, which the hot path uses.
+"""
+
+import ctypes
+import errno
+import os
+from collections.abc import Iterator
+from typing import Final
+
+MAX_LOG: Final = 256 * 1024
+
+_lib = ctypes.CDLL("libbpf.so.1", use_errno=True)
+_libc = ctypes.CDLL(None, use_errno=True)
+
+_PRINT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
+_vsnprintf = _libc.vsnprintf
+_vsnprintf.argtypes = (ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_void_p)
+
+
+def declare(name: str, result: object, *arguments: object) -> "ctypes._NamedFuncPointer":
+    """A function of libbpf with its result and argument types."""
+    function = getattr(_lib, name)
+    function.restype = result
+    function.argtypes = arguments
+    return function
+
+
+_P, _S, _I, _U = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int, ctypes.c_uint32
+_set_print = declare("libbpf_set_print", _P, _PRINT)
+_object_open = declare("bpf_object__open_file", _P, _S, _P)
+_object_load = declare("bpf_object__load", _I, _P)
+_object_close = declare("bpf_object__close", None, _P)
+_next_program = declare("bpf_object__next_program", _P, _P, _P)
+_program_name = declare("bpf_program__name", _S, _P)
+_program_fd = declare("bpf_program__fd", _I, _P)
+_program_attach = declare("bpf_program__attach", _P, _P)
+_link_destroy = declare("bpf_link__destroy", _I, _P)
+_find_map = declare("bpf_object__find_map_by_name", _P, _P, _S)
+_map_fd = declare("bpf_map__fd", _I, _P)
+_map_reuse = declare("bpf_map__reuse_fd", _I, _P, _I)
+_lookup = declare("bpf_map_lookup_elem", _I, _I, _P, _P)
+_update = declare("bpf_map_update_elem", _I, _I, _P, _P, ctypes.c_uint64)
+_delete = declare("bpf_map_delete_elem", _I, _I, _P)
+_next_key = declare("bpf_map_get_next_key", _I, _I, _P, _P)
+_info = declare("bpf_obj_get_info_by_fd", _I, _I, _P, ctypes.POINTER(_U))
+_possible_cpus = declare("libbpf_num_possible_cpus", _I)
+
+
+class Log:
+    """What libbpf and the verifier said last, bounded; `text()` is shown when a load fails."""
+
+    def __init__(self) -> None:
+        self._lines: list[bytes] = []
+        self._size = 0
+        self._callback = _PRINT(self._take)
+        _set_print(self._callback)
+
+    def _take(self, _level: int, form: bytes, arguments: int) -> int:
+        if self._size < MAX_LOG:
+            buffer = ctypes.create_string_buffer(8192)
+            _vsnprintf(buffer, len(buffer), form, arguments)
+            self._lines.append(buffer.value)
+            self._size += len(buffer.value)
+        return 0
+
+    def clear(self) -> None:
+        """Forget what was said."""
+        self._lines.clear()
+        self._size = 0
+
+    def text(self) -> str:
+        """Everything since `clear`."""
+        return b"".join(self._lines).decode(errors="replace")
+
+
+LOG: Final = Log()
+
+
+class LibbpfError(OSError):
+    """A call of libbpf failed; `log` is what libbpf and the verifier said."""
+
+    def __init__(self, code: int, what: str) -> None:
+        super().__init__(code, f"{what}: {os.strerror(code)}")
+        self.log = LOG.text()
+
+    @property
+    def reason(self) -> str:
+        """One line for people: the last thing libbpf complained of, else the error itself."""
+        lines = [line for line in self.log.splitlines() if line.startswith("libbpf: ")]
+        return lines[-1].removeprefix("libbpf: ") if lines else str(self)
+
+
+class Map:
+    """An open map with fixed key and value sizes; one preallocated buffer for each."""
+
+    def __init__(self, fd: int, key_size: int, value_size: int) -> None:
+        self.fd = fd
+        self._key = ctypes.create_string_buffer(key_size)
+        self._value = ctypes.create_string_buffer(value_size)
+
+    def must_update(self, key: bytes, value: bytes) -> bool:
+        """Set `key`; False when the map has no room."""
+        self._key.raw = key
+        self._value.raw = value
+        return bool(_update(self.fd, self._key, self._value, 0) == 0)
+
+    def must_delete(self, key: bytes) -> bool:
+        """Remove `key`; False when it was not there."""
+        self._key.raw = key
+        return bool(_delete(self.fd, self._key) == 0)
+
+    def lookup(self, key: bytes) -> bytes | None:
+        """The value of `key`, None when absent."""
+        self._key.raw = key
+        return self._value.raw if _lookup(self.fd, self._key, self._value) == 0 else None
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        """All entries; those removed meanwhile are left out."""
+        key = ctypes.create_string_buffer(len(self._key))
+        found = _next_key(self.fd, None, key)
+        while found == 0:
+            current = key.raw
+            value = self.lookup(current)
+            if value is not None:
+                yield current, value
+            self._key.raw = current
+            found = _next_key(self.fd, self._key, key)
+
+
+class Program:
+    """One loaded program, attached to the hook of its section."""
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+        self._link: int | None = None
+        self.name: str = _program_name(handle).decode()
+
+    def attach(self) -> None:
+        """Raises LibbpfError when the kernel has no such hook."""
+        self._link = _program_attach(self._handle)
+        if not self._link:
+            raise LibbpfError(ctypes.get_errno() or errno.EINVAL, f"attach {self.name}")
+
+    def detach(self) -> None:
+        """Undo `attach`; the program stays loaded."""
+        if self._link:
+            _link_destroy(self._link)
+            self._link = None
+
+    def run_time(self) -> tuple[int, int]:
+        """(nanoseconds, runs) so far; zeros unless kernel.bpf_stats_enabled."""
+        info = ctypes.create_string_buffer(232)
+        size = _U(len(info))
+        if _info(_program_fd(self._handle), info, ctypes.byref(size)) != 0:
+            return 0, 0
+        run_ns = int.from_bytes(info.raw[_RUN_TIME_NS : _RUN_TIME_NS + 8], "little")
+        runs = int.from_bytes(info.raw[_RUN_TIME_NS + 8 : _RUN_TIME_NS + 16], "little")
+        return run_ns, runs
+
+
+# Offset of run_time_ns in struct bpf_prog_info, include/uapi/linux/bpf.h.
+_RUN_TIME_NS: Final = 192
+
+
+class Object:
+    """A BPF object file: open, share maps, load, use, close."""
+
+    def __init__(self, path: str) -> None:
+        LOG.clear()
+        self._handle = _object_open(path.encode(), None)
+        if not self._handle:
+            raise LibbpfError(ctypes.get_errno() or errno.EINVAL, f"open {path}")
+
+    def share(self, name: str, fd: int) -> None:
+        """Before `load`: use the open map `fd` instead of making one."""
+        if code := -_map_reuse(_find_map(self._handle, name.encode()), fd):
+            raise LibbpfError(code, f"share map {name}")
+
+    def load(self) -> None:
+        """Make the maps, relocate and verify the programs."""
+        if code := -_object_load(self._handle):
+            raise LibbpfError(code, "load")
+
+    def map_fd(self, name: str) -> int:
+        """Descriptor of a map of the loaded object; raises KeyError."""
+        handle = _find_map(self._handle, name.encode())
+        if not handle:
+            raise KeyError(name)
+        return int(_map_fd(handle))
+
+    def programs(self) -> Iterator[Program]:
+        """In the order of the source."""
+        handle = _next_program(self._handle, None)
+        while handle:
+            yield Program(handle)
+            handle = _next_program(self._handle, handle)
+
+    def close(self) -> None:
+        """Unload; maps shared with others live on."""
+        _object_close(self._handle)
+
+
+def possible_cpus() -> int:
+    """CPUs for which a per-CPU map keeps values."""
+    return int(_possible_cpus())

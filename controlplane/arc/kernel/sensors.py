@@ -1,0 +1,136 @@
+"""Sensors: load each object, share the common maps, attach, and account for what they saw and lost.
+
+A sensor that cannot be loaded here is disabled with its reason; the others go on.
+"""
+
+import os
+from pathlib import Path
+from typing import Final
+
+from controlplane.arc.kernel.events import GATE, Counter, Gate, Signal
+from controlplane.arc.kernel.libbpf import LOG, LibbpfError, Map, Object, Program, possible_cpus
+from controlplane.link.frames import SensorStatus
+from controlplane.link.signals import SIGNALS
+
+OBJECTS: Final = Path(__file__).parent / "objects"
+NAMES: Final = ("cgroup", "process", "cpu")
+SHARED: Final = ("events", "gates", "counts", "values")
+RING_BYTES: Final = 1 << 20
+
+NUMBERS: Final[dict[str, int]] = {signal.name.lower().replace("_", ".", 1): signal.value for signal in Signal}
+"""`process.fork` -> its number in the kernel."""
+
+
+class Sensor:
+    """One object of `bpf/`. `reason` says why it does not feel; empty while it does."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.reason = ""
+        self.log = ""
+        self.signals = tuple(signal.name for signal in SIGNALS if signal.sensor == name)
+        self._object: Object | None = None
+        self._programs: list[Program] = []
+
+    def load(self, shared: dict[str, int]) -> None:
+        """Load and attach; on failure the sensor keeps the reason and nothing stays attached."""
+        try:
+            self._load(shared)
+        except LibbpfError as error:
+            self.reason, self.log = error.reason, error.log
+            self.close()
+
+    def _load(self, shared: dict[str, int]) -> None:
+        loading = Object(str(OBJECTS / f"{self.name}.bpf.o"))
+        self._object = loading
+        for name, fd in shared.items():
+            loading.share(name, fd)
+        loading.load()
+        for name in SHARED:
+            shared.setdefault(name, loading.map_fd(name))
+        for program in loading.programs():
+            program.attach()
+            self._programs.append(program)
+        LOG.clear()
+
+    def map(self, name: str, key_size: int, value_size: int) -> Map | None:
+        """One of the sensor's own maps; None while it is disabled."""
+        if self._object is None:
+            return None
+        return Map(self._object.map_fd(name), key_size, value_size)
+
+    def status(self) -> SensorStatus:
+        """Read the counters and run times from the kernel."""
+        counted = self._counters()
+        times = [program.run_time() for program in self._programs]
+        lost = {
+            counter.name.removeprefix("LOST_").lower(): counted[counter]
+            for counter in Counter
+            if counter.name.startswith("LOST_")
+        }
+        return SensorStatus(
+            name=self.name,
+            attached=not self.reason,
+            reason=self.reason,
+            hooks=tuple(program.name for program in self._programs),
+            signals=self.signals,
+            seen=counted[Counter.SEEN],
+            emitted=counted[Counter.EMITTED],
+            lost=lost,
+            run_ns=sum(time for time, _ in times),
+            runs=sum(runs for _, runs in times),
+        )
+
+    def _counters(self) -> list[int]:
+        cpus = possible_cpus()
+        counters = self.map("counters", 4, 8 * cpus)
+        if counters is None:
+            return [0] * Counter.COUNTERS
+        return [
+            sum(memoryview(counters.lookup(i.to_bytes(4, "little")) or b"").cast("Q"))
+            for i in range(Counter.COUNTERS)
+        ]
+
+    def close(self) -> None:
+        """Detach and unload."""
+        for program in self._programs:
+            program.detach()
+        self._programs.clear()
+        if self._object is not None:
+            self._object.close()
+            self._object = None
+
+
+class Sensors:
+    """All sensors and the maps they share."""
+
+    def __init__(self) -> None:
+        self._shared: dict[str, int] = {}
+        self.all = [Sensor(name) for name in NAMES]
+        for sensor in self.all:
+            sensor.load(self._shared)
+        if not self._shared:
+            raise LibbpfError(0, "; ".join(f"{sensor.name}: {sensor.reason}" for sensor in self.all))
+        # Descriptors of our own: those in `_shared` belong to the object that was loaded first.
+        self.ring_fd = os.dup(self._shared["events"])
+        self._gates = Map(self._shared["gates"], 4, GATE.size)
+
+    def sensor(self, name: str) -> Sensor:
+        """By name; raises KeyError."""
+        for sensor in self.all:
+            if sensor.name == name:
+                return sensor
+        raise KeyError(name)
+
+    def shared_map(self, name: str, key_size: int, value_size: int) -> Map:
+        """`counts` or `values`."""
+        return Map(self._shared[name], key_size, value_size)
+
+    def set_gate(self, signal: str, gate: Gate) -> None:
+        """What the kernel lets through for a signal from now on."""
+        self._gates.must_update(NUMBERS[signal].to_bytes(4, "little"), GATE.pack(*gate))
+
+    def close(self) -> None:
+        """Detach everything."""
+        for sensor in self.all:
+            sensor.close()
