@@ -1,0 +1,170 @@
+"""What happened lately, and what is happening: history and live feed, built from journal records.
+
+Reflexes are assembled by trace id. Everything is bounded: reflexes, their steps, watchers and what waits for
+a watcher. Reads no journal (the pump feeds it) and knows nothing of the API.
+"""
+
+import asyncio
+from collections import Counter, OrderedDict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import msgspec
+
+from controlplane.link import records
+
+MAX_REFLEXES: Final = 1_000
+MAX_STEPS: Final = 64
+MAX_WATCHERS: Final = 64
+MAX_WAITING: Final = 1_024
+
+Step = records.Intent | records.Outcome | records.Effect | records.Undo | records.GuardRefused
+
+
+class Told(msgspec.Struct, frozen=True):
+    """One journal record, and what only its place in the journal and in its reflex says."""
+
+    uid: str
+    """`log.record.uid`."""
+    wall_ns: int
+    """Its `time_ns` as wall-clock nanoseconds since the epoch."""
+    record: records.Record
+    event_ns: int | None = None
+    """Monotonic time of the kernel event that began its reflex, None where that is not known."""
+
+
+class Reflex(msgspec.Struct):
+    """One reflex as far as it has come."""
+
+    number: int
+    """Rises by one with every reflex; orders them and lets a reader go on where it stopped."""
+    trace_id: bytes
+    finding: Told | None = None
+    """None where it is no longer known."""
+    steps: list[Told] = msgspec.field(default_factory=list)
+    """In the order of the journal."""
+    steps_dropped: int = 0
+
+
+class WatcherDroppedError(Exception):
+    """The watcher is told nothing more; the message says why."""
+
+
+class TooManyWatchersError(Exception):
+    """No room for another watcher."""
+
+
+class Watcher:
+    """A bounded queue of what one watcher has yet to read."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Told] = deque()
+        self._wake = asyncio.Event()
+        self._dropped = ""
+
+    async def next(self) -> Told:
+        """The next thing told. Raises WatcherDroppedError once what was kept has been read."""
+        while not self._waiting:
+            if self._dropped:
+                raise WatcherDroppedError(self._dropped)
+            self._wake.clear()
+            await self._wake.wait()
+        return self._waiting.popleft()
+
+    def offer(self, told: Told) -> bool:
+        """Takes it, or says that there is no room."""
+        if len(self._waiting) >= MAX_WAITING:
+            return False
+        self._waiting.append(told)
+        self._wake.set()
+        return True
+
+    def drop(self, reason: str) -> None:
+        """Tells the watcher, when it has read the rest, that it will hear nothing more."""
+        self._dropped = reason
+        self._wake.set()
+
+
+class Story:
+    """The last 1,000 reflexes and everybody who watches. Belongs to one event loop."""
+
+    def __init__(self) -> None:
+        self.watchers_dropped: Counter[str] = Counter()
+        """Watchers dropped, by reason."""
+        self._reflexes: OrderedDict[bytes, Reflex] = OrderedDict()
+        self._number = 0
+        self._watchers: set[Watcher] = set()
+
+    @property
+    def watchers(self) -> int:
+        """Watchers now."""
+        return len(self._watchers)
+
+    def feed(self, uid: str, wall_ns: int, record: records.Record) -> None:
+        """Takes a synced record, in journal order. `wall_ns`: its time since the epoch."""
+        match record:
+            case records.Intent(carried=True):
+                return
+            case records.Lost() | records.Notice():
+                told = Told(uid, wall_ns, record)
+            case records.Finding():
+                told = Told(uid, wall_ns, record, record.time_ns)
+                self._reflex(record.trace_id).finding = told
+            case _:
+                told = self._add_step(uid, wall_ns, record)
+        self._tell(told)
+
+    def reflex(self, trace_id: bytes) -> Reflex | None:
+        """The reflex of that trace, None where it is not among those kept."""
+        return self._reflexes.get(trace_id)
+
+    def reflexes(self, before: int | None = None) -> Iterator[Reflex]:
+        """Newest first; with `before`, those of a lower number. To be read without awaiting in between."""
+        for reflex in reversed(self._reflexes.values()):
+            if before is None or reflex.number < before:
+                yield reflex
+
+    @contextmanager
+    def subscribe(self) -> Iterator[Watcher]:
+        """A watcher of everything fed while the block lasts. Raises TooManyWatchersError."""
+        if len(self._watchers) >= MAX_WATCHERS:
+            self.watchers_dropped["too_many"] += 1
+            raise TooManyWatchersError(f"{MAX_WATCHERS} clients watch already")
+        watcher = Watcher()
+        self._watchers.add(watcher)
+        try:
+            yield watcher
+        finally:
+            self._watchers.discard(watcher)
+
+    def _add_step(self, uid: str, wall_ns: int, record: Step) -> Told:
+        reflex = self._reflex(record.trace_id)
+        told = Told(uid, wall_ns, record, _event_ns(record, reflex))
+        if len(reflex.steps) < MAX_STEPS:
+            reflex.steps.append(told)
+        else:
+            reflex.steps_dropped += 1
+        return told
+
+    def _reflex(self, trace_id: bytes) -> Reflex:
+        reflex = self._reflexes.get(trace_id)
+        if reflex is None:
+            self._number += 1
+            reflex = self._reflexes[trace_id] = Reflex(self._number, trace_id)
+            if len(self._reflexes) > MAX_REFLEXES:
+                self._reflexes.popitem(last=False)
+        return reflex
+
+    def _tell(self, told: Told) -> None:
+        slow = [watcher for watcher in self._watchers if not watcher.offer(told)]
+        for watcher in slow:
+            watcher.drop(f"more than {MAX_WAITING} events were waiting to be read")
+            self._watchers.discard(watcher)
+            self.watchers_dropped["slow"] += 1
+
+
+def _event_ns(record: Step, reflex: Reflex) -> int | None:
+    if not isinstance(record, records.GuardRefused):
+        return record.event_ns
+    return reflex.finding.event_ns if reflex.finding else None
