@@ -25,7 +25,7 @@ class BuildBpf(Command):
 
     def finalize_options(self) -> None:
         """Take the folder that the wheel is made from."""
-        self.set_undefined_options("build_py", ("build_lib", "build_lib"))
+        self.build_lib = self.get_finalized_command("build_py").build_lib
 
     def run(self) -> None:
         """Compile; a failure ends the build, since a wheel without objects feels nothing."""

@@ -1,0 +1,26 @@
+"""What every run shares: where programs are found, and root for the tests that need the kernel."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+KERNEL = ROOT / "tests" / "kernel"
+
+
+def pytest_configure() -> None:
+    """Find what `make test` finds: bpftool in sbin, Prometheus where `make tools` unpacked it."""
+    extra = [str(ROOT / ".venv/bin"), str(ROOT / ".tools/usr/bin"), "/usr/sbin", "/sbin"]
+    os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), *extra])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Without root, tests on the kernel are skipped; on CI that would hide them, so there it is an error."""
+    if os.geteuid() == 0:
+        return
+    on_kernel = [item for item in items if KERNEL in item.path.parents]
+    if on_kernel and os.environ.get("CI") == "true":
+        raise pytest.UsageError("CI must run as root: tests/kernel load BPF programs")
+    for item in on_kernel:
+        item.add_marker(pytest.mark.skip(reason="needs root: loads BPF programs and makes cgroups"))

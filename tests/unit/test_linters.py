@@ -1,0 +1,122 @@
+"""Everything a tool can find out about the sources: style, types, borders between folders, house rules."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lint.hot_path import hot_path_problems
+from tests.lint.layout import layout_problems
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+
+HOT: dict[str, set[str]] = {}
+"""Modules that run per event -> their functions that do not."""
+
+RARE: dict[str, str] = {}
+"""Functions that hot code may call without their promising anything -> why."""
+
+HEAVY = {
+    *("argparse", "asyncio", "concurrent", "cryptography", "google", "grpc", "logging", "multiprocessing"),
+    *("opentelemetry", "prometheus_client", "pyroute2", "rich", "subprocess", "threading", "yaml"),
+}
+"""What must not be in the arc's process, however it got there."""
+
+
+def check(*command: str | Path) -> None:
+    """Run a linter; what it says is the failure."""
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.fail(f"{done.stdout}{done.stderr}", pytrace=False)
+
+
+def python_files() -> Iterator[Path]:
+    for folder in ("bpf", "controlplane", "protos", "tests"):
+        yield from sorted((ROOT / folder).rglob("*.py"))
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def test_ruff_check() -> None:
+    check(BIN / "ruff", "check", "--quiet")
+
+
+def test_ruff_format() -> None:
+    check(BIN / "ruff", "format", "--check", "--diff", "--quiet")
+
+
+@pytest.mark.timeout(300)
+def test_mypy() -> None:
+    check(BIN / "mypy", "--no-error-summary")
+
+
+def test_import_contracts() -> None:
+    check(BIN / "lint-imports", "--no-logo")
+
+
+def test_clang_format() -> None:
+    files = [path for folder in ("bpf", "tests") for path in sorted((ROOT / folder).rglob("*.[ch]"))]
+    check("clang-format", "--dry-run", "-Werror", *files)
+
+
+def test_house_rules() -> None:
+    generated = ("_pb2.py", "_pb2_grpc.py")
+    found = [
+        problem
+        for path in python_files()
+        if not path.name.endswith(generated)
+        for problem in layout_problems(path.relative_to(ROOT), path.read_text())
+    ]
+    assert not found, "\n".join(found)
+
+
+def test_hot_path() -> None:
+    files = [path for folder in ("arc", "link") for path in (ROOT / "controlplane" / folder).rglob("*.py")]
+    sources = {module_name(path): ast.parse(path.read_text()) for path in files}
+    found = [*hot_path_problems(sources, HOT, RARE)]
+    assert not found, "\n".join(found)
+
+
+def test_links_in_documents() -> None:
+    """Every relative link in a document leads to a file, and every anchor in it to a heading."""
+    found = []
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+            path, _, anchor = target.partition("#")
+            if "://" in target:
+                continue
+            there = page.parent / path if path else page
+            if not there.exists():
+                found.append(f"{page.name}: {target} does not exist")
+            elif anchor and anchor not in anchors(there):
+                found.append(f"{page.name}: no heading for {target}")
+    assert not found, "\n".join(found)
+
+
+def anchors(page: Path) -> set[str]:
+    """Names by which the headings of a page can be linked to."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def modules_after(statement: str) -> set[str]:
+    """Top-level modules in a fresh interpreter after one statement."""
+    code = f"import json, sys\n{statement}\nprint(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return {name.partition(".")[0] for name in json.loads(done.stdout)}
+
+
+def test_arc_stays_small() -> None:
+    """The import contract sees our own imports; this sees those of the libraries as well."""
+    names = [module_name(path) for path in sorted((ROOT / "controlplane/arc").rglob("*.py"))]
+    found = modules_after(f"import {', '.join(names)}") & HEAVY
+    assert not found, f"imported into the arc: {', '.join(sorted(found))}"
