@@ -29,7 +29,18 @@ help:
 setup: packages $(READY) objects ## install what is missing and build the BPF objects; quick when nothing changed
 
 run: setup ## start the daemon in observe mode and show live what it feels (root)
-	@bash .ci/run-live
+	@log=$$(mktemp)
+	trap 'rm -f "$$log"' EXIT
+	trap : INT  # taken by the view; what follows asks the daemon to stop, and waits for it
+	setsid .venv/bin/reflexarc run >"$$log" 2>&1 &
+	daemon=$$!
+	view=0
+	.venv/bin/reflexarc top --wait || view=$$?
+	kill -TERM $$daemon 2>/dev/null || true
+	stopped=0
+	wait $$daemon || stopped=$$?
+	(( stopped == 0 )) || cat "$$log" >&2
+	exit $$(( stopped ? stopped : view ))
 
 test: setup tools ## all tests that can run here; as root also those on the kernel
 	@.venv/bin/python -m pytest
