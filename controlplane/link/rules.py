@@ -4,7 +4,8 @@
 hostile, by `msgspec` for types and by `problems()` for meaning.
 """
 
-from typing import Literal
+from collections.abc import Iterator
+from typing import Literal, NamedTuple, assert_never
 
 import msgspec
 
@@ -13,6 +14,11 @@ from controlplane.link.config import Config, Mode
 NS = 1_000_000_000
 MAX_RULES = 256
 MAX_LADDER = 8
+MAX_GLOBS = 32
+MAX_GLOB = 256
+MAX_SPAN_NS = 7 * 24 * 3600 * NS
+"""Longest `for`, `after`, cooldown and rate window: beyond a week it is a typing error."""
+MAX_LEVEL = 2**63 - 1
 
 ActName = Literal["observe", "freeze", "kill"]
 IRREVERSIBLE: frozenset[str] = frozenset({"kill"})
@@ -51,6 +57,11 @@ class Scope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cgroups: tuple[str, ...] = ()
 
 
+def is_empty(scope: Scope) -> bool:
+    """Nothing was written: such a rule sees the whole node and may touch none of it."""
+    return not scope.node and not scope.cgroups
+
+
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One compiled policy."""
 
@@ -78,3 +89,121 @@ class Boot(msgspec.Struct, frozen=True):
 
     config: Config
     rules: RuleSet
+
+
+class Fault(NamedTuple):
+    """One thing wrong with a rule; `at` names the place in a policy file, `spec.ladder[0].for`."""
+
+    at: str
+    message: str
+    hint: str = ""
+
+
+def problems(rule: Rule) -> list[str]:
+    """What is wrong with a rule whose types are right; empty when it may be put in force.
+
+    Ask it again whenever a rule changes: a rule that may observe the node may not enforce on it.
+    """
+    return [f"{fault.at}: {fault.message}" for fault in faults(rule)]
+
+
+def faults(rule: Rule) -> Iterator[Fault]:
+    """The same as `problems`, with place and hint apart."""
+    yield from _name_faults(rule)
+    yield from _scope_faults(rule.scope, rule.mode)
+    yield from _test_faults(rule.test)
+    yield from _ladder_faults(rule)
+    if not 0 <= rule.cooldown_ns <= MAX_SPAN_NS:
+        yield Fault("spec.cooldown", "must be between 0s and 7d")
+
+
+_NAME = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
+_SIGNAL = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_.")
+
+
+def _name_faults(rule: Rule) -> Iterator[Fault]:
+    if not 1 <= len(rule.name) <= 63 or not _NAME.issuperset(rule.name):
+        yield Fault("metadata.name", "must be 1 to 63 of a-z, 0-9 and -")
+    if not 1 <= len(rule.signal) <= 63 or not _SIGNAL.issuperset(rule.signal):
+        yield Fault("spec.signal", "is not the name of a signal")
+    if len(rule.origin) > 4096 or not rule.origin.isprintable():
+        yield Fault("origin", "must be at most 4096 printable characters")
+
+
+def _scope_faults(scope: Scope, mode: Mode) -> Iterator[Fault]:
+    at = "spec.scope"
+    if scope.node and scope.cgroups:
+        yield Fault(at, "has both `node` and `cgroups`", "`node: true` is every cgroup already")
+    if len(scope.cgroups) > MAX_GLOBS:
+        yield Fault(f"{at}.cgroups", f"has more than {MAX_GLOBS} globs")
+    for index, glob in enumerate(scope.cgroups[:MAX_GLOBS]):
+        yield from _glob_faults(f"{at}.cgroups[{index}]", glob)
+        if mode == "enforce" and _names_every_cgroup(glob):
+            yield Fault(
+                f"{at}.cgroups[{index}]",
+                "names no cgroup in particular, and the policy enforces",
+                "name part of a path, or write `scope: {node: true}` to act anywhere on this node",
+            )
+    if mode == "enforce" and not scope.node and not scope.cgroups:
+        yield Fault(
+            at,
+            "an enforcing policy needs a scope",
+            "name cgroups, or write `scope: {node: true}` to act anywhere on this node",
+        )
+
+
+def _glob_faults(at: str, glob: str) -> Iterator[Fault]:
+    if len(glob) > MAX_GLOB or not glob.isprintable():
+        yield Fault(at, f"must be at most {MAX_GLOB} printable characters")
+    elif not glob.startswith("/"):
+        yield Fault(at, "must begin with /", "globs are anchored at the cgroup2 root")
+    elif glob != "/" and any(part in ("", ".", "..") for part in glob[1:].split("/")):
+        yield Fault(at, "has an empty, `.` or `..` component")
+    elif any("**" in part and part != "**" for part in glob.split("/")):
+        yield Fault(at, "`**` must be a component of its own", "write /a/**/b, or * inside a name")
+
+
+def _names_every_cgroup(glob: str) -> bool:
+    return glob != "/" and not glob.strip("/*?")
+
+
+def _test_faults(test: Test) -> Iterator[Fault]:
+    match test:
+        case Rate(interval_ns, burst):
+            if not 1 <= interval_ns <= MAX_SPAN_NS:
+                yield Fault("spec.test.above", "must be between 1/week and 1000000000/s")
+            elif not 1 <= burst <= MAX_SPAN_NS // interval_ns:
+                yield Fault("spec.test.over", "must hold at least one event and at most 7d")
+        case Level(above):
+            if not 1 <= above <= MAX_LEVEL:
+                yield Fault("spec.test.above", "must be above zero and below 2^63")
+        case _:
+            assert_never(test)
+
+
+def _ladder_faults(rule: Rule) -> Iterator[Fault]:
+    if len(rule.ladder) > MAX_LADDER:
+        yield Fault("spec.ladder", f"has more than {MAX_LADDER} steps")
+    before_ns = 0
+    for index, step in enumerate(rule.ladder[:MAX_LADDER]):
+        at = f"spec.ladder[{index}]"
+        yield from _step_faults(at, step)
+        if rule.per == "process" and step.act == "freeze":
+            yield Fault(f"{at}.act", "freeze takes a whole cgroup", "write `per: cgroup`")
+        if step.after_ns < before_ns:
+            yield Fault(f"{at}.after", "comes before the step above it", "order the steps by `after`")
+        before_ns = step.after_ns
+
+
+def _step_faults(at: str, step: Step) -> Iterator[Fault]:
+    if not 0 <= step.after_ns <= MAX_SPAN_NS:
+        yield Fault(f"{at}.after", "must be between 0s and 7d")
+    match step.act:
+        case "freeze":
+            if not 1 <= step.for_ns <= MAX_SPAN_NS:
+                yield Fault(f"{at}.for", "a freeze needs an end, at most 7d", "write for example `for: 10s`")
+        case "kill" | "observe":
+            if step.for_ns:
+                yield Fault(f"{at}.for", f"{step.act} has nothing to undo", "leave `for` out")
+        case _:
+            assert_never(step.act)

@@ -1,0 +1,161 @@
+"""Policies into rules: checks what they mean, and turns units into the integers the arc executes.
+
+Run as `python -m controlplane.policy.compile --out-fd N [--no-defaults] DIR` it writes a msgpack RuleSet to
+that descriptor; the arc does so on a reload, and never parses YAML itself.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from controlplane.link.config import Config
+from controlplane.link.rules import MAX_RULES, NS, Fault, Level, Rate, Rule, RuleSet, Scope, Step, faults
+from controlplane.link.rules import Test as RuleTest
+from controlplane.link.signals import BY_NAME, Signal
+from controlplane.policy import units
+from controlplane.policy.errors import PolicyError, UnitError, suggest
+from controlplane.policy.load import PolicyDocument, policies_of, policy_files, read_bytes
+from controlplane.policy.model import Policy, StepSpec, Test
+
+DEFAULTS: Final = Path(__file__).with_name("defaults")
+BAD_POLICY: Final = 3
+OVER_NS: Final = 100_000_000
+
+ANY_CGROUP: Final = Scope(cgroups=("/**",))
+"""What a policy without a scope observes. It names no cgroup in particular, so it may not enforce."""
+
+
+class _FaultError(Exception):
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.message)
+        self.fault = fault
+
+
+def rules_of(data: bytes, file: str, origin: str) -> list[Rule]:
+    """The rules of one file's bytes. Raises PolicyError."""
+    return _compiled(policies_of(data, file), origin)
+
+
+def compile_folder(folder: Path, *, defaults: bool = True) -> tuple[Rule, ...]:
+    """The rules of a folder and, unless switched off, of the default table.
+
+    A policy of the same name replaces a default one. The folder may be missing only where it is the
+    default one. Raises PolicyError.
+    """
+    absent = str(folder) == Config().policies and not folder.exists()
+    own = [] if absent else _compiled(_read(policy_files(folder)), "")
+    names = {rule.name for rule in own}
+    table = _compiled(_read(policy_files(DEFAULTS)), "default") if defaults else []
+    rules = (*(rule for rule in table if rule.name not in names), *own)
+    if len(rules) > MAX_RULES:
+        raise PolicyError(f"{len(rules)} policies are more than the {MAX_RULES} allowed", "", str(folder))
+    return rules
+
+
+def compile_policy(policy: Policy, origin: str) -> Rule:
+    """One policy as a rule. Raises an error with a Fault, which `_compiled` gives its line."""
+    spec = policy.spec
+    signal = BY_NAME.get(spec.signal)
+    if signal is None:
+        raise _FaultError(
+            Fault("spec.signal", f"unknown signal `{spec.signal}`", suggest(spec.signal, BY_NAME))
+        )
+    if not spec.ladder:
+        raise _FaultError(Fault("spec.ladder", "has no step", "write `- {act: observe}` to be told only"))
+    rule = Rule(
+        name=policy.metadata.name,
+        signal=spec.signal,
+        per=spec.per,
+        scope=_scope(policy),
+        test=_test(spec.test, signal),
+        ladder=tuple(_step(step) for step in spec.ladder),
+        cooldown_ns=int(spec.cooldown),
+        mode=spec.mode,
+        origin=origin,
+    )
+    for fault in faults(rule):
+        raise _FaultError(fault)
+    return rule
+
+
+def _scope(policy: Policy) -> Scope:
+    scope = policy.spec.scope or Scope()
+    empty = not scope.node and not scope.cgroups
+    return ANY_CGROUP if empty and policy.spec.mode != "enforce" else scope
+
+
+def _test(test: Test, signal: Signal) -> RuleTest:
+    try:
+        if signal.kind == "count":
+            return _rate(units.rate_per_s(test.above), OVER_NS if test.over is None else test.over)
+        above = units.value(test.above, signal.unit)
+    except UnitError as error:
+        what = "counts events" if signal.kind == "count" else f"is measured in {signal.unit}"
+        message = f"{error}, and {signal.name} {what}"
+        raise _FaultError(Fault("spec.test.above", message, error.hint)) from None
+    if test.over is not None:
+        message = f"{signal.name} is tested value by value"
+        raise _FaultError(Fault("spec.test.over", message, "leave `over` out"))
+    return Level(above=above)
+
+
+def _rate(per_s: Fraction, over_ns: int) -> Rate:
+    return Rate(interval_ns=round(NS / per_s), burst=max(1, int(per_s * over_ns / NS)))
+
+
+def _step(step: StepSpec) -> Step:
+    return Step(act=step.act, after_ns=int(step.after), for_ns=int(step.for_ or 0))
+
+
+def _read(files: Iterable[Path]) -> list[PolicyDocument]:
+    return [found for file in files for found in policies_of(read_bytes(file), str(file))]
+
+
+def _compiled(policies: Sequence[PolicyDocument], origin: str) -> list[Rule]:
+    """Rules of policies that come together. Without an origin, each bears the name of its file."""
+    rules: list[Rule] = []
+    seen: dict[str, str] = {}
+    for entry in policies:
+        document, name = entry.document, entry.policy.metadata.name
+        place = f"{document.file}:{document.line('$.metadata.name')}"
+        if name in seen:
+            message = f"the name `{name}` is taken by {seen[name]}"
+            raise document.error("$.metadata.name", message, "rename one of them")
+        seen[name] = place
+        rules.append(_located(entry, origin or document.file))
+    return rules
+
+
+def _located(entry: PolicyDocument, origin: str) -> Rule:
+    try:
+        return compile_policy(entry.policy, origin)
+    except _FaultError as error:
+        fault = error.fault
+        message = f"{fault.at}: {fault.message}"
+        raise entry.document.error(f"$.{fault.at}", message, fault.hint) from None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the RuleSet of a folder to a descriptor; 0, or 3 with the reason in its `error`."""
+    parser = argparse.ArgumentParser(prog="controlplane.policy.compile", description=__doc__)
+    parser.add_argument("--out-fd", type=int, required=True, metavar="N")
+    parser.add_argument("--no-defaults", action="store_true")
+    parser.add_argument("folder", type=Path, metavar="DIR")
+    options = parser.parse_args(arguments)
+    try:
+        rules = RuleSet(rules=compile_folder(options.folder, defaults=not options.no_defaults))
+    except PolicyError as error:
+        rules = RuleSet(error=str(error))
+    with os.fdopen(options.out_fd, "wb") as out:
+        out.write(msgspec.msgpack.encode(rules))
+    return BAD_POLICY if rules.error else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

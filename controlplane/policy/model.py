@@ -1,0 +1,83 @@
+"""The form of a policy file, one struct per mapping; quantities are read when the struct is built.
+
+Holds no rules beyond types: what a policy means, and whether it may be, is decided in `compile`.
+"""
+
+from typing import Final, Literal
+
+import msgspec
+
+from controlplane.link.config import Mode
+from controlplane.link.rules import NS, ActName, Scope
+from controlplane.policy import units
+from controlplane.policy.errors import UnitError, shown
+
+API_VERSION: Final = "reflexarc/v1"
+
+
+class Duration(int):
+    """Nanoseconds, written `250ms`."""
+
+
+class Quantity(str):
+    """A number with its unit, kept as text until the signal says which unit it must have."""
+
+    __slots__ = ()
+
+
+class Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who a policy is."""
+
+    name: str
+    description: str = ""
+
+
+class Threshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Fires above a rate (a signal that counts) or above a value (a signal that measures)."""
+
+    # a second kind of test makes this the tag of a union
+    kind: Literal["threshold"]
+    above: Quantity
+    over: Duration | None = None
+    """How long a rate must be exceeded; 100 ms unless given. Counts only."""
+
+
+Test = Threshold
+
+
+class StepSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One step of a ladder."""
+
+    act: ActName
+    for_: Duration | None = msgspec.field(default=None, name="for")
+    after: Duration = Duration(0)
+
+
+class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a policy does."""
+
+    signal: str
+    per: Literal["cgroup", "process"] = "cgroup"
+    scope: Scope | None = None
+    test: Test
+    ladder: tuple[StepSpec, ...]
+    cooldown: Duration = Duration(60 * NS)
+    mode: Mode = "observe"
+
+
+class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One document of a policy file."""
+
+    api_version: Literal["reflexarc/v1"] = msgspec.field(name="apiVersion")
+    kind: Literal["Policy"]
+    metadata: Metadata
+    spec: Spec
+
+
+def read_quantity(kind: type, value: object) -> Duration | Quantity:
+    """The `dec_hook` of these structs. Raises UnitError."""
+    if kind is Duration:
+        return Duration(units.duration_ns(value))
+    if not isinstance(value, str):
+        raise UnitError(f"{shown(value)} has no unit", "write for example 500/s, or 50ms")
+    return Quantity(value)
