@@ -29,18 +29,18 @@ help:
 setup: packages $(READY) objects ## install what is missing and build the BPF objects; quick when nothing changed
 
 run: setup ## start the daemon in observe mode and show live what it feels (root)
-	@log=$$(mktemp)
-	trap 'rm -f "$$log"' EXIT
-	trap : INT  # taken by the view; what follows asks the daemon to stop, and waits for it
+	@log=$$(mktemp) code=0
 	setsid .venv/bin/reflexarc run >"$$log" 2>&1 &
 	daemon=$$!
-	view=0
-	.venv/bin/reflexarc top --wait || view=$$?
-	kill -TERM $$daemon 2>/dev/null || true
-	stopped=0
-	wait $$daemon || stopped=$$?
-	(( stopped == 0 )) || cat "$$log" >&2
-	exit $$(( stopped ? stopped : view ))
+	stop() {
+		kill -TERM $$daemon 2>/dev/null || true
+		wait $$daemon || { code=$$?; cat "$$log" >&2; }
+		rm -f "$$log"
+		exit $$code
+	}
+	trap stop EXIT
+	trap : INT HUP  # for the view to take; when it has ended, so does the daemon
+	.venv/bin/reflexarc top --wait || code=$$?
 
 test: setup tools ## all tests that can run here; as root also those on the kernel
 	@.venv/bin/python -m pytest
@@ -95,7 +95,7 @@ $(READY):
 		$(PYTHON) -m venv --clear .venv
 	fi
 	echo "  pip     reflexarc[cli,dev]"
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[cli,dev]'
+	.venv/bin/python -m pip install -qq --disable-pip-version-check -e '.[cli,dev]'
 	rm -f .venv/.ready-*
 	touch $@
 
@@ -110,7 +110,7 @@ tools: packages
 	fi
 	echo "  unpack  prometheus"
 	mkdir -p .tools && cd .tools
-	[[ -n $$(apt-cache policy prometheus) ]] || apt-get update -qq
-	apt-get -qq -o APT::Sandbox::User=root download prometheus
+	fetch() { apt-get -qq -o APT::Sandbox::User=root download prometheus; }
+	fetch 2>/dev/null || { apt-get update -qq; fetch; }
 	dpkg-deb -x prometheus_*.deb .
 	rm prometheus_*.deb
