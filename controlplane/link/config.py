@@ -16,6 +16,8 @@ class Export(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     endpoint: str = ""
     """OTLP/gRPC endpoint, `http://host:port` (plain) or `https://host:port`."""
     headers: dict[str, str] = {}
+    resource: dict[str, str] = {}
+    """Resource attributes added to every record, or put in place of the daemon's own."""
     timeout_ms: int = 10_000
     batch_bytes: int = 2 * 1024 * 1024
     """Upper bound of one request; collectors refuse more than 4 MiB."""

@@ -10,7 +10,8 @@ import msgspec
 
 from controlplane.link.config import Mode
 
-Reason = Literal["timer", "command", "restart", "stop", "policy", "mode"]
+Reason = Literal["timer", "command", "restart", "stop", "policy", "mode", "ended"]
+"""Why an act was taken back; `ended`: its victim is gone."""
 
 
 class _Record(msgspec.Struct, frozen=True, tag=True, kw_only=True):

@@ -7,8 +7,8 @@ Knows nothing of sensors or events. Every call here is made while starting or on
 import ctypes
 import errno
 import os
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 
 MAX_LOG: Final = 256 * 1024
 
@@ -20,11 +20,11 @@ _vsnprintf = _libc.vsnprintf
 _vsnprintf.argtypes = (ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_void_p)
 
 
-def declare(name: str, result: object, *arguments: object) -> "ctypes._NamedFuncPointer":
+def declare(name: str, result: object, *arguments: object) -> Callable[..., Any]:
     """A function of libbpf with its result and argument types."""
-    function = getattr(_lib, name)
-    function.restype = result
-    function.argtypes = arguments
+    function: Callable[..., Any] = getattr(_lib, name)
+    function.restype = result  # type: ignore[attr-defined]
+    function.argtypes = arguments  # type: ignore[attr-defined]
     return function
 
 

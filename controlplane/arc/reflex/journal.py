@@ -56,6 +56,7 @@ class Journal:
         self._boot_id = boot_id()
         self._buffer = bytearray(MAX_PAYLOAD)
         self._spare: mmap.mmap | None = None
+        self._at = 0
         self.index = 0
         self.dropped = 0
         """Records for which there was no room at all."""

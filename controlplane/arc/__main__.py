@@ -1,0 +1,31 @@
+"""`python -m controlplane.arc --boot-fd N`: what the launcher becomes."""
+
+import os
+import sys
+
+import msgspec
+
+from controlplane.arc.daemon import Arc
+from controlplane.arc.runtime import AlreadyRunningError
+from controlplane.link.rules import Boot
+
+
+def main(arguments: list[str]) -> int:
+    """Exit codes as in the README: 0 stopped, 1 failed."""
+    boot_fd = int(arguments[arguments.index("--boot-fd") + 1])
+    os.set_inheritable(boot_fd, False)
+    with open(boot_fd, "rb", closefd=False) as file:
+        boot = msgspec.msgpack.decode(file.read(), type=Boot)
+    config_fd = os.memfd_create("config")
+    os.write(config_fd, msgspec.msgpack.encode(boot.config))
+    try:
+        arc = Arc(boot, config_fd)
+    except (AlreadyRunningError, OSError) as error:
+        print(f"reflexarc: {error}", file=sys.stderr)
+        return 1
+    arc.run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

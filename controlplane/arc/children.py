@@ -1,0 +1,167 @@
+"""Processes the arc starts: the plane, kept alive with backoff, and the policy compiler, once per change.
+
+Started by posix_spawn (no copy of locked memory), with a normal scheduler, clean signal mask and only
+the descriptors they need; watched by pidfd.
+"""
+
+import fcntl
+import os
+import select
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from controlplane.arc.loop import Loop
+
+FIRST_BACKOFF_NS: Final = 100_000_000
+MAX_BACKOFF_NS: Final = 10_000_000_000
+HEALTHY_NS: Final = 60_000_000_000
+"""A plane that lived this long is restarted at once again."""
+STOP_SECONDS: Final = 6.0
+LINK_BYTES: Final = 1 << 20
+
+
+def spawn(module: str, arguments: Sequence[str], descriptors: Sequence[int]) -> int:
+    """Run `python -m module` with `descriptors` as 3, 4, 5 ...; its pid."""
+    # First out of the way of the targets, then into place.
+    high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64) for fd in descriptors]
+    actions: list[tuple[int, int, int]] = [
+        (os.POSIX_SPAWN_DUP2, fd, 3 + number) for number, fd in enumerate(high)
+    ]
+    try:
+        return os.posix_spawn(
+            sys.executable,
+            [sys.executable, "-m", module, *arguments],
+            os.environ,
+            file_actions=actions,
+            setsigmask=(),
+        )
+    finally:
+        for fd in high:
+            os.close(fd)
+
+
+class Child:
+    """A running child; `ended` is called once with its wait status."""
+
+    def __init__(self, loop: Loop, pid: int, ended: Callable[[int], None]) -> None:
+        self.pid = pid
+        self._loop = loop
+        self._ended = ended
+        self._pidfd = os.pidfd_open(pid)
+        loop.add(self._pidfd, self._exited)
+
+    def wait(self, seconds: float) -> bool:
+        """Block until it has ended; False when it did not in that time. Only while stopping."""
+        return bool(select.select([self._pidfd], [], [], seconds)[0])
+
+    def _exited(self) -> None:
+        self._loop.remove(self._pidfd)
+        os.close(self._pidfd)
+        _, status = os.waitpid(self.pid, 0)
+        self._ended(status)
+
+
+class Plane:
+    """The plane, the arc's end of its link, and when to start it again."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        doorbell: int,
+        config: int,
+        received: Callable[[bytes], None],
+        clock: Callable[[], int],
+    ) -> None:
+        self._loop = loop
+        self._doorbell = doorbell
+        self._config = config
+        self._received = received
+        self._clock = clock
+        self._backoff_ns = 0
+        self._started_ns = 0
+        self._link: socket.socket | None = None
+        self._child: Child | None = None
+        self.next_start_ns = 0
+        self.restarts = 0
+        self.dropped = 0
+        """Frames for which the link had no room."""
+        self.stopping = False
+        self._greeted = False
+
+    @property
+    def pid(self) -> int:
+        """0 while it is not running."""
+        return self._child.pid if self._child else 0
+
+    def start(self) -> None:
+        """Start it with a link of its own."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        ours.setblocking(False)
+        for end in (ours, theirs):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LINK_BYTES)
+        with theirs:
+            arguments = ("--link-fd", "3", "--doorbell-fd", "4", "--config-fd", "5")
+            pid = spawn("controlplane.plane", arguments, (theirs.fileno(), self._doorbell, self._config))
+        self._link = ours
+        self._started_ns = self._clock()
+        self.next_start_ns = 0
+        self._greeted = False
+        self._child = Child(self._loop, pid, self._ended)
+        self._loop.add(ours.fileno(), self._read)
+
+    def must_send(self, frame: bytes) -> None:
+        """Best effort: what does not fit is counted and dropped."""
+        if self._link is None:
+            return
+        try:
+            self._link.send(frame)
+        except OSError:
+            self.dropped += 1
+
+    def _read(self) -> None:
+        if self._link is None:
+            return
+        try:
+            frame = self._link.recv(65536)
+        except OSError:
+            frame = b""
+        if frame:
+            self._received(frame)
+        else:
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        if self._link is not None:
+            self._loop.remove(self._link.fileno())
+            self._link.close()
+            self._link = None
+
+    def _ended(self, _status: int) -> None:
+        self._hang_up()
+        self._child = None
+        if self.stopping:
+            return
+        now = self._clock()
+        if now - self._started_ns > HEALTHY_NS:
+            self._backoff_ns = 0
+        self.restarts += 1
+        self.next_start_ns = now + self._backoff_ns + 1
+        self._backoff_ns = min(MAX_BACKOFF_NS, max(FIRST_BACKOFF_NS, self._backoff_ns * 2))
+
+    def greet(self) -> bool:
+        """True once for each plane that was started."""
+        greeted, self._greeted = self._greeted, True
+        return not greeted and self._link is not None
+
+    def finish(self) -> None:
+        """Ask it to stop and wait until it has; it is not started again."""
+        self.stopping = True
+        if self._child is None:
+            return
+        os.kill(self._child.pid, signal.SIGTERM)
+        if not self._child.wait(STOP_SECONDS):
+            os.kill(self._child.pid, signal.SIGKILL)
+            self._child.wait(STOP_SECONDS)

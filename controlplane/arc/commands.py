@@ -1,0 +1,124 @@
+"""Commands from the plane, carried out. Nothing here trusts the sender: types were checked by the decoder,
+meaning is checked here, and no command names a file or a program.
+"""
+
+from collections.abc import Callable
+from typing import assert_never
+
+from controlplane.arc.reflex.engine import Engine
+from controlplane.arc.reflex.journal import Journal
+from controlplane.arc.rulebook import RuleBook
+from controlplane.arc.status import StreamReader, rules_page
+from controlplane.link.frames import (
+    ApplyRule,
+    Command,
+    DeleteRule,
+    Done,
+    GetStatus,
+    ListRules,
+    ListStreams,
+    Refused,
+    Result,
+    SegmentMoved,
+    SetMode,
+    Status,
+    UndoActs,
+)
+from controlplane.link.rules import Rule, is_empty, problems
+
+
+class Commands:
+    """Answers one command at a time."""
+
+    def __init__(
+        self,
+        book: RuleBook,
+        engine: Engine,
+        journal: Journal,
+        streams: StreamReader,
+        missing: dict[str, str],
+        status: Callable[[], Status],
+        changed: Callable[[str, str, str], None],
+    ) -> None:
+        self._book = book
+        self._engine = engine
+        self._journal = journal
+        self._streams = streams
+        self._missing = missing
+        self._status = status
+        self._changed = changed
+
+    def answer(self, command: Command) -> Result:
+        """Carry it out."""
+        match command:
+            case GetStatus():
+                return self._status()
+            case ListStreams():
+                return self._streams.page(max(0, command.offset))
+            case ListRules():
+                return rules_page(self._book, self._engine, self._missing, max(0, command.offset))
+            case ApplyRule():
+                return self._apply(command)
+            case DeleteRule():
+                return self._delete(command)
+            case SetMode():
+                return self._set_mode(command)
+            case UndoActs():
+                return self._undo(command)
+            case SegmentMoved():
+                return Done(changed=int(self._journal.moved(command.segment)))
+            case _:
+                assert_never(command)
+
+    def _apply(self, command: ApplyRule) -> Result:
+        found = problems(command.rule)
+        if found:
+            return Refused("invalid", "; ".join(found))
+        if command.dry_run:
+            return Done(detail=self._difference(command.rule))
+        if not self._book.apply(command.rule):
+            return Refused("forbidden", "too many policies", "delete one first")
+        self._changed("policy.applied", command.rule.name, command.actor)
+        return Done(changed=1, detail=self._difference(command.rule))
+
+    def _difference(self, rule: Rule) -> str:
+        before = self._book.find(rule.name)
+        if before is None:
+            return "new"
+        return "unchanged" if before == rule else "replaces"
+
+    def _delete(self, command: DeleteRule) -> Result:
+        if not self._book.delete(command.name):
+            return Refused("not_found", f"no policy {command.name!r}")
+        self._changed("policy.deleted", command.name, command.actor)
+        return Done(changed=1)
+
+    def _set_mode(self, command: SetMode) -> Result:
+        if not command.rule:
+            self._engine.mode = command.mode
+            self._engine.breaker.close("")
+            self._changed("mode.changed", command.mode, command.actor)
+            return Done(changed=1)
+        rule = self._book.find(command.rule)
+        if rule is None:
+            return Refused("not_found", f"no policy {command.rule!r}")
+        if command.mode == "enforce" and is_empty(rule.scope):
+            return Refused(
+                "forbidden",
+                f"policy {rule.name!r} has no scope and may only observe",
+                "name cgroups in its scope, or write scope: {node: true}",
+            )
+        self._book.set_mode(rule.name, command.mode)
+        self._engine.breaker.close(rule.name)
+        self._changed("policy.mode_changed", f"{rule.name}: {command.mode}", command.actor)
+        return Done(changed=1)
+
+    def _undo(self, command: UndoActs) -> Result:
+        wanted = command.trace_id
+        if wanted and not any(held.intent.trace_id == wanted for held in self._engine.in_force.values()):
+            return Refused("not_found", "nothing of that reflex is in force")
+        self._engine.end_all(lambda reflex: not wanted or reflex.trace_id == wanted)
+        count = self._engine.undo_where(
+            lambda held: not wanted or held.intent.trace_id == wanted, "command", command.actor
+        )
+        return Done(changed=count)

@@ -1,0 +1,36 @@
+"""From rules to gates: the least the kernel must let through for every rule to decide exactly. Pure."""
+
+from collections.abc import Iterable
+from typing import Final, assert_never
+
+from controlplane.arc.kernel.events import Gate
+from controlplane.link.rules import Level, Rate, Rule
+
+CLOSED: Final = Gate(0, 0, 0, 0)
+ROUND_NS: Final = 100_000_000
+"""Exceedances of a value are told at powers of two within this time."""
+BATCHES: Final = 8
+"""A burst is told in this many parts: one more part is how late an alarm may come."""
+
+
+def gate_for(tests: Iterable[Rate | Level]) -> Gate:
+    """The gate of one signal under all tests that use it."""
+    window = batch = level = 0
+    for test in tests:
+        match test:
+            case Rate():
+                part = max(1, test.burst // BATCHES)
+                batch = min(batch, part) if batch else part
+                window = max(window, test.burst * test.interval_ns)
+            case Level():
+                level = min(level, test.above) if window else test.above
+                window = ROUND_NS
+            case _:
+                assert_never(test)
+    return Gate(window, level, batch, 1) if window else CLOSED
+
+
+def gates_for(rules: Iterable[Rule], signals: Iterable[str]) -> dict[str, Gate]:
+    """A gate for every signal; closed where no rule that is on names it."""
+    live = [rule for rule in rules if rule.mode != "off"]
+    return {signal: gate_for(rule.test for rule in live if rule.signal == signal) for signal in signals}

@@ -1,0 +1,73 @@
+"""The tests a stream can run. Pure: records and time in, a decision out; O(1) and no allocation kept.
+
+All share one shape, so that a reflex need not know which one fired: feed it with `must_update`, then
+`statistic` is what it has against `threshold`.
+"""
+
+from typing import Protocol, assert_never
+
+from controlplane.link.rules import Level, Rate
+from controlplane.link.rules import Test as Parameters
+
+
+class Test(Protocol):
+    """One stream's test and its state."""
+
+    kind: str
+    statistic: float
+    threshold: float
+
+    def must_update(self, now_ns: int, since_ns: int, value: int, weight: int) -> bool:
+        """Take one record (`weight` events between `since_ns` and `now_ns`); True: it fires."""
+
+
+class RateTest:
+    """More than `burst` events beyond a steady rate: the generic cell rate algorithm (ITU-T I.371).
+
+    A record that stands for many events is taken as if all had come at `since_ns`: a lower bound of
+    the exact debt, so batching never makes an alarm out of nothing.
+    """
+
+    __slots__ = ("_arrival_ns", "_interval_ns", "statistic", "threshold")
+    kind = "rate"
+
+    def __init__(self, parameters: Rate) -> None:
+        self._interval_ns = parameters.interval_ns
+        self._arrival_ns = 0
+        self.threshold: float = parameters.burst
+        self.statistic: float = 0.0
+
+    def must_update(self, now_ns: int, since_ns: int, value: int, weight: int) -> bool:
+        """See `Test`. The statistic is the debt in events."""
+        start = self._arrival_ns if self._arrival_ns > since_ns else since_ns
+        self._arrival_ns = start + weight * self._interval_ns
+        debt = self._arrival_ns - now_ns
+        self.statistic = debt / self._interval_ns if debt > 0 else 0.0
+        return self.statistic > self.threshold
+
+
+class LevelTest:
+    """A value above a level."""
+
+    __slots__ = ("statistic", "threshold")
+    kind = "level"
+
+    def __init__(self, parameters: Level) -> None:
+        self.threshold: float = parameters.above
+        self.statistic: float = 0.0
+
+    def must_update(self, now_ns: int, since_ns: int, value: int, weight: int) -> bool:
+        """See `Test`. The statistic is the value."""
+        self.statistic = value
+        return self.statistic > self.threshold
+
+
+def make_test(parameters: Parameters) -> Test:
+    """A fresh test of a rule's kind."""
+    match parameters:
+        case Rate():
+            return RateTest(parameters)
+        case Level():
+            return LevelTest(parameters)
+        case _:
+            assert_never(parameters)

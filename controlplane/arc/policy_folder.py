@@ -1,0 +1,59 @@
+"""The policy folder: watched by inotify, compiled by a child, so that no YAML is ever parsed in the arc."""
+
+import os
+from collections.abc import Callable
+
+import msgspec
+
+from controlplane.arc.children import Child, spawn
+from controlplane.arc.kernel.descriptors import watch_folder
+from controlplane.arc.loop import Loop
+from controlplane.link.rules import RuleSet
+
+_DECODER = msgspec.msgpack.Decoder(RuleSet)
+
+
+class PolicyFolder:
+    """Calls `taken` with the result of each compilation, good or bad."""
+
+    def __init__(self, loop: Loop, path: str, defaults: bool, taken: Callable[[RuleSet], None]) -> None:
+        self._loop = loop
+        self._path = path
+        self._defaults = defaults
+        self._taken = taken
+        self._output = -1
+        self._child: Child | None = None
+        self._again = False
+        self._watch = watch_folder(path)
+        loop.add(self._watch, self._changed)
+
+    def _changed(self) -> None:
+        os.read(self._watch, 65536)
+        self.reload()
+
+    def reload(self) -> None:
+        """Compile now, or once more when the compilation under way is done."""
+        if self._child is not None:
+            self._again = True
+            return
+        self._output = os.memfd_create("rules")
+        arguments = ["--out-fd", "3", *(() if self._defaults else ("--no-defaults",)), self._path]
+        pid = spawn("controlplane.policy.compile", arguments, (self._output,))
+        self._child = Child(self._loop, pid, self._compiled)
+
+    def _compiled(self, status: int) -> None:
+        self._child = None
+        os.lseek(self._output, 0, os.SEEK_SET)
+        with open(self._output, "rb") as file:
+            written = file.read()
+        self._taken(_read_result(written, status))
+        if self._again:
+            self._again = False
+            self.reload()
+
+
+def _read_result(written: bytes, status: int) -> RuleSet:
+    try:
+        return _DECODER.decode(written)
+    except msgspec.MsgspecError:
+        return RuleSet(error=f"the policy compiler ended with status {status} and without a result")

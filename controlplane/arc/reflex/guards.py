@@ -1,0 +1,129 @@
+"""What forbids an act: protection, cooldown, breaker. Each is asked on the hot path and remembers little."""
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Final
+
+from controlplane.arc.kernel.cgroups import Cgroups
+from controlplane.arc.kernel.processes import TICK_NS, processes
+from controlplane.arc.reflex.victims import Victim
+
+PROTECTED_NAMES: Final = (
+    "systemd",
+    "systemd-journal",
+    "systemd-udevd",
+    "systemd-logind",
+    "dbus-daemon",
+    "init",
+    "sshd",
+    "kubelet",
+    "containerd",
+    "containerd-shim",
+    "dockerd",
+    "crio",
+    "conmon",
+    "podman",
+    "reflexarc",
+)
+"""As task->comm has them: at most 15 bytes."""
+
+MAX_COOLDOWNS: Final = 4096
+
+
+class Protection:
+    """Processes that are never a victim, and the cgroups that hold one: those and all above them."""
+
+    def __init__(self, cgroups: Cgroups, names: Iterable[str]) -> None:
+        self._cgroups = cgroups
+        self.names = frozenset(name[:15] for name in (*PROTECTED_NAMES, *names))
+        self._processes: set[tuple[int, int]] = set()
+        self._places: set[int] = {cgroups.id_of("/")}
+
+    def scan(self, own: Iterable[int]) -> None:
+        """Take up PID 1, `own` pids, kernel threads and every process of a protected name."""
+        always = {1, *own}
+        for process in processes():
+            if process.pid in always or process.kernel_thread or process.comm in self.names:
+                self._processes.add((process.pid, process.start_ticks))
+                if not process.kernel_thread:
+                    self.add_place(self._cgroups.of_process(process.pid))
+
+    def add(self, pid: int, start_ns: int, path: str | None) -> None:
+        """A protected program was executed."""
+        self._processes.add((pid, start_ns // TICK_NS))
+        self.add_place(path)
+
+    def add_place(self, path: str | None) -> None:
+        """Protect the cgroup at `path` and those above it, as whole cgroups."""
+        while path and path != "/":
+            try:
+                self._places.add(self._cgroups.id_of(path))
+            except OSError:
+                pass
+            path = path.rpartition("/")[0]
+
+    def forget(self, cgroup: int) -> None:
+        """The cgroup is gone."""
+        self._places.discard(cgroup)
+
+    def must_forbid(self, victim: Victim) -> bool:
+        """Whether the victim must not be touched."""
+        if victim.pid:
+            return victim.comm in self.names or (victim.pid, victim.start_ns // TICK_NS) in self._processes
+        return victim.cgroup in self._places
+
+
+class Cooldowns:
+    """One reflex for a (rule, victim) until its cooldown has passed."""
+
+    def __init__(self) -> None:
+        self._until: dict[tuple[str, tuple[int, int, int]], int] = {}
+
+    def must_enter(self, rule: str, victim: Victim, now_ns: int, until_ns: int) -> bool:
+        """False while an earlier reflex cools down; else begins a new cooldown."""
+        key = (rule, victim.key)
+        if self._until.get(key, 0) > now_ns:
+            return False
+        if len(self._until) >= MAX_COOLDOWNS:
+            del self._until[next(iter(self._until))]
+        self._until.pop(key, None)
+        self._until[key] = until_ns
+        return True
+
+
+class Breaker:
+    """At most `acts` irreversible acts per window, on the node and for each rule; then it opens.
+
+    Opened it stays open until `close`: a person should look at what killed so often.
+    """
+
+    def __init__(self, acts: int, window_ns: int) -> None:
+        self._acts = acts
+        self._window_ns = window_ns
+        self._times: dict[str, deque[int]] = {}
+        self.open: set[str] = set()
+        """Rules that may no longer act; "" stands for the node."""
+
+    def must_allow(self, rule: str, now_ns: int) -> bool:
+        """Count one irreversible act of `rule`; False when it must not be done."""
+        if rule in self.open or "" in self.open:
+            return False
+        for name in (rule, ""):
+            if not self._must_count(name, now_ns):
+                self.open.add(name)
+                return False
+        return True
+
+    def _must_count(self, name: str, now_ns: int) -> bool:
+        times = self._times.get(name)
+        if times is None:
+            times = self._times[name] = deque(maxlen=self._acts)
+        if len(times) == self._acts and (not times or now_ns - times[0] < self._window_ns):
+            return False
+        times.append(now_ns)
+        return True
+
+    def close(self, rule: str) -> None:
+        """By command only."""
+        self.open.discard(rule)
+        self._times.pop(rule, None)

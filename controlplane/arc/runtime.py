@@ -1,0 +1,66 @@
+"""The runtime directory: made, owned and locked. Its journal folder is held by descriptor."""
+
+import fcntl
+import os
+import pwd
+from pathlib import Path
+from typing import Final
+
+NOBODY_IN_PARTICULAR: Final = 60999
+"""Uid and gid of the plane where there is no account for it: allocated to nobody by Debian policy 9.2.2."""
+DEFAULT_ACCOUNT: Final = "reflexarc"
+
+
+class AlreadyRunningError(OSError):
+    """Another arc holds this runtime directory."""
+
+
+def account(user: str) -> tuple[int, int]:
+    """(uid, gid) of the plane; raises KeyError when a user was named and does not exist."""
+    try:
+        entry = pwd.getpwnam(user or DEFAULT_ACCOUNT)
+    except KeyError:
+        if user:
+            raise
+        return NOBODY_IN_PARTICULAR, NOBODY_IN_PARTICULAR
+    return entry.pw_uid, entry.pw_gid
+
+
+class RuntimeFolder:
+    """Locked for as long as the process lives; the kernel lets go of the lock when it dies."""
+
+    def __init__(self, path: str, user: str) -> None:
+        self.uid, self.gid = account(user)
+        root = Path(path)
+        root.mkdir(mode=0o755, parents=True, exist_ok=True)
+        self._lock = os.open(root / "arc.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(self._lock, 32).decode(errors="replace").strip()
+            raise AlreadyRunningError(f"already running with pid {holder}, on {path}") from None
+        os.truncate(self._lock, 0)
+        os.write(self._lock, f"{os.getpid()}\n".encode())
+        self.journal_fd = self._open_journal(root / "journal")
+        self._make_socket_place(root)
+
+    def _open_journal(self, path: Path) -> int:
+        path.mkdir(mode=0o750, exist_ok=True)
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        os.fchown(fd, 0, self.gid)
+        os.fchmod(fd, 0o750)
+        return fd
+
+    def _make_socket_place(self, root: Path) -> None:
+        place = root / "plane"
+        place.mkdir(mode=0o700, exist_ok=True)
+        os.chown(place, self.uid, self.gid, follow_symlinks=False)
+        link = root / "management.sock"
+        if not link.is_symlink():
+            link.unlink(missing_ok=True)
+            link.symlink_to("plane/management.sock")
+
+    def close(self) -> None:
+        """Let go of the lock."""
+        os.close(self.journal_fd)
+        os.close(self._lock)

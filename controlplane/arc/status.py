@@ -1,0 +1,104 @@
+"""What the arc answers when asked how it is: status, streams and rules, as link frames.
+
+Reads kernel maps in small pages, because every microsecond here is one in which no reflex runs.
+"""
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Final
+
+from controlplane.arc.kernel.events import COUNT_STREAM, STREAM_KEY, VALUE_STREAM, CountStream, ValueStream
+from controlplane.arc.kernel.sensors import NUMBERS, Sensors
+from controlplane.arc.monitor.streams import Monitor, Place
+from controlplane.arc.reflex.engine import Engine
+from controlplane.arc.rulebook import RuleBook
+from controlplane.link.frames import ActInForce, Rules, RuleStatus, Stream, Streams
+from controlplane.link.signals import SIGNALS, Signal
+
+PLACES_A_PAGE: Final = 8
+RULES_A_PAGE: Final = 20
+
+
+class StreamReader:
+    """Reads the kernel's aggregates of the cgroups that are known."""
+
+    def __init__(self, sensors: Sensors, monitor: Monitor) -> None:
+        self._counts = sensors.shared_map("counts", STREAM_KEY.size, COUNT_STREAM.size)
+        self._values = sensors.shared_map("values", STREAM_KEY.size, VALUE_STREAM.size)
+        self._monitor = monitor
+
+    def page(self, offset: int) -> Streams:
+        """Streams of a few cgroups; `offset` counts cgroups."""
+        places = list(islice(self._monitor.places.values(), offset, offset + PLACES_A_PAGE))
+        streams = tuple(stream for place in places for stream in self._of(place))
+        more = offset + len(places) < len(self._monitor.places)
+        return Streams(streams, offset + len(places) if more else 0)
+
+    def _of(self, place: Place) -> Iterator[Stream]:
+        for signal in SIGNALS:
+            stream = self._read(place, signal)
+            if stream is not None:
+                yield stream
+
+    def _read(self, place: Place, signal: Signal) -> Stream | None:
+        number = NUMBERS[signal.name]
+        key = STREAM_KEY.pack(place.cgroup, number, 0)
+        total = last = peak = 0
+        histogram: tuple[int, ...] = ()
+        if signal.kind == "count":
+            found = self._counts.lookup(key)
+            if found is None:
+                return None
+            total = CountStream._make(COUNT_STREAM.unpack(found)).total
+        else:
+            found = self._values.lookup(key)
+            if found is None:
+                return None
+            values = ValueStream._make(VALUE_STREAM.unpack(found))
+            total, last, peak = values.total, values.last, values.peak
+            histogram = tuple(memoryview(values.histogram).cast("I"))
+        return Stream(
+            signal=signal.name,
+            unit=signal.unit,
+            cgroup=place.cgroup,
+            path=place.path,
+            count=total,
+            last=last,
+            peak=peak,
+            rules=self._monitor.rules_on(place.cgroup, number),
+            histogram=histogram,
+        )
+
+
+def rules_page(book: RuleBook, engine: Engine, missing: dict[str, str], offset: int) -> Rules:
+    """Rules with their state; `missing` says of a signal why it is not felt."""
+    rules = book.rules()
+    page = tuple(
+        RuleStatus(
+            rule=rule,
+            effective_mode=engine.effective_mode(rule),
+            findings=engine.findings.get(rule.name, 0),
+            breaker_open=rule.name in engine.breaker.open or "" in engine.breaker.open,
+            reason=missing.get(rule.signal, ""),
+        )
+        for rule in rules[offset : offset + RULES_A_PAGE]
+    )
+    end = offset + len(page)
+    return Rules(page, end if end < len(rules) else 0)
+
+
+def in_force(engine: Engine) -> tuple[ActInForce, ...]:
+    """Reversible acts not yet undone."""
+    return tuple(
+        ActInForce(
+            trace_id=held.intent.trace_id,
+            rule=held.intent.rule,
+            act=held.intent.act,
+            cgroup=held.intent.cgroup,
+            path=held.intent.path,
+            pid=held.intent.pid,
+            since_ns=held.intent.time_ns,
+            until_ns=held.intent.until_ns,
+        )
+        for held in islice(engine.in_force.values(), 100)
+    )
