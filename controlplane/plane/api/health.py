@@ -1,0 +1,73 @@
+"""grpc.health.v1 over the latest value of each component: Check, List, and a Watch that pushes on change.
+
+No lock is held while writing to a client, so a watcher that does not read misses values and holds up nobody.
+What health is, others decide.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Final
+
+import grpc
+from grpc_health.v1 import health_pb2 as pb
+
+MAX_WATCHERS: Final = 2_000
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class Health:
+    """The servicer, and where components put how they fare. Belongs to one event loop.
+
+    The empty name is the daemon as a whole. Until somebody says something about a component, it is unknown.
+    """
+
+    def __init__(self) -> None:
+        self._serving: dict[str, bool] = {"": False}
+        self._changed = asyncio.Event()
+        self._watchers = 0
+
+    def update(self, components: Mapping[str, bool]) -> None:
+        """Takes news of some components; the others stay as they are."""
+        self._serving |= components
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    async def Check(self, request: pb.HealthCheckRequest, context: Context) -> pb.HealthCheckResponse:
+        """One component now; NOT_FOUND where it is unknown."""
+        if request.service not in self._serving:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "unknown component")
+        return pb.HealthCheckResponse(status=self._status(request.service))
+
+    async def List(self, request: pb.HealthListRequest, context: Context) -> pb.HealthListResponse:
+        """Every component now."""
+        statuses = {name: pb.HealthCheckResponse(status=self._status(name)) for name in self._serving}
+        return pb.HealthListResponse(statuses=statuses)
+
+    async def Watch(
+        self, request: pb.HealthCheckRequest, context: Context
+    ) -> AsyncIterator[pb.HealthCheckResponse]:
+        """One component now and whenever it changes; SERVICE_UNKNOWN as long as it is unknown."""
+        if self._watchers >= MAX_WATCHERS:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many watchers")
+        self._watchers += 1
+        try:
+            told = None
+            while True:
+                changed, status = self._changed, self._status(request.service)
+                if status != told:
+                    told = status
+                    yield pb.HealthCheckResponse(status=status)
+                else:
+                    await changed.wait()
+        finally:
+            self._watchers -= 1
+
+    def _status(self, name: str) -> pb.HealthCheckResponse.ServingStatus:
+        match self._serving.get(name):
+            case None:
+                return pb.HealthCheckResponse.SERVICE_UNKNOWN
+            case True:
+                return pb.HealthCheckResponse.SERVING
+            case _:
+                return pb.HealthCheckResponse.NOT_SERVING

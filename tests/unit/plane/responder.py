@@ -1,0 +1,110 @@
+"""The other end of the link for tests: answers commands with real frames, and keeps what it was asked."""
+
+import asyncio
+import socket
+from typing import TypeVar
+
+import msgspec
+
+from controlplane.link import frames, rules
+
+T = TypeVar("T")
+
+
+class Responder:
+    """An arc that feels nothing. Its fields are what it answers with; change them at will."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self.commands: list[frames.Command] = []
+        self.silent = False
+        self.status = STATUS
+        self.streams: list[frames.Stream] = []
+        self.rules: dict[str, rules.Rule] = {}
+        self._sock = sock
+        asyncio.get_running_loop().add_reader(sock, self._read)
+
+    def close(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._sock)
+        self._sock.close()
+
+    def send(self, telling: frames.Telling) -> None:
+        self._sock.send(frames.ENCODER.encode(telling))
+
+    def _read(self) -> None:
+        command = frames.COMMANDS.decode(self._sock.recv(frames.MAX_FRAME))
+        self.commands.append(command)
+        if not self.silent:
+            self.send(frames.Reply(command.id, self._answer(command)))
+
+    def _answer(self, command: frames.Command) -> frames.Result:
+        match command:
+            case frames.GetStatus():
+                return self.status
+            case frames.ListStreams(offset=offset):
+                return frames.Streams(*self._page(self.streams, offset))
+            case frames.ListRules(offset=offset):
+                statuses = [frames.RuleStatus(rule=r, effective_mode=r.mode) for r in self.rules.values()]
+                return frames.Rules(*self._page(statuses, offset))
+            case frames.ApplyRule(rule=rule, dry_run=dry_run):
+                return self._apply(rule, dry_run=dry_run)
+            case frames.DeleteRule(name=name) if name not in self.rules:
+                return frames.Refused("not_found", f"no policy is called {name}", "see `reflexarc policies`")
+            case frames.DeleteRule(name=name):
+                del self.rules[name]
+                return frames.Done(1, "nothing was in force")
+            case frames.SetMode(mode=mode):
+                changed = mode != self.status.mode
+                self.status = msgspec.structs.replace(self.status, mode=mode)
+                return frames.Done(int(changed), f"mode is {mode}")
+            case frames.UndoActs():
+                undone = len(self.status.in_force)
+                self.status = msgspec.structs.replace(self.status, in_force=())
+                return frames.Done(undone)
+            case frames.SegmentMoved():
+                return frames.Done()
+
+    def _apply(self, rule: rules.Rule, *, dry_run: bool) -> frames.Result:
+        if rule.signal == "cpu.runq_delay":
+            return frames.Refused("forbidden", "no sensor for it here")
+        changed = self.rules.get(rule.name) != rule
+        if not dry_run:
+            self.rules[rule.name] = rule
+        return frames.Done(int(changed))
+
+    @staticmethod
+    def _page(items: list[T], offset: int) -> tuple[tuple[T, ...], int]:
+        end = offset + frames.PAGE
+        return tuple(items[offset:end]), end if end < len(items) else 0
+
+
+STATUS = frames.Status(
+    version="0.1",
+    pid=42,
+    mode="observe",
+    loader="core",
+    realtime=True,
+    started_ns=1_000,
+    armed_ns=2_000,
+    now_ns=3_000,
+    sensors=(
+        frames.SensorStatus(
+            name="process", attached=True, signals=("process.fork",), seen=7, lost={"ring": 2}
+        ),
+        frames.SensorStatus(name="cpu", attached=False, reason="no BTF"),
+    ),
+    events={"process.fork": 7},
+    reflexes={"freeze/ok": 1},
+    latency=frames.Latency(bounds_ns=(10_000, 100_000), counts=(1, 0, 0), sum_ns=9_000),
+    in_force=(
+        frames.ActInForce(
+            trace_id=bytes(range(16)),
+            rule="fork-storm",
+            act="freeze",
+            cgroup=99,
+            path="/storm",
+            since_ns=2_500,
+            until_ns=9_000,
+        ),
+    ),
+)

@@ -1,0 +1,56 @@
+"""A plane for tests: a real link to a responder, a real story, and the API on a real UNIX socket."""
+
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import msgspec
+
+from controlplane.client import Target
+from controlplane.link import records
+from controlplane.plane.api.health import Health
+from controlplane.plane.api.server import serve_health, serve_management
+from controlplane.plane.arc import Arc
+from controlplane.plane.story import Story
+from tests.unit.plane.loop import LoopThread
+from tests.unit.plane.responder import Responder
+
+
+class Served(msgspec.Struct):
+    """One plane that serves, and what a test needs of it."""
+
+    loop: LoopThread
+    arc: Arc
+    story: Story
+    responder: Responder
+    health: Health
+    target: Target
+    health_address: str
+
+    def feed(self, *told: records.Record, wall_ns: int = 1_700_000_000_000_000_000) -> None:
+        for number, record in enumerate(told):
+            self.loop.call(self.story.feed, f"i-{number}", wall_ns + record.time_ns, record)
+
+
+@contextmanager
+def served(loop: LoopThread, folder: Path) -> Iterator[Served]:
+    @asynccontextmanager
+    async def serve() -> AsyncIterator[Served]:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        responder, story, health = Responder(theirs), Story(), Health()
+        path = folder / "management.sock"
+        try:
+            async with (
+                Arc(ours) as arc,
+                serve_management(path, arc, story),
+                serve_health("127.0.0.1:0", health) as port,
+            ):
+                yield Served(
+                    loop, arc, story, responder, health, Target(socket=str(path)), f"127.0.0.1:{port}"
+                )
+        finally:
+            responder.close()
+
+    with loop.entered(serve) as plane:
+        yield plane

@@ -1,0 +1,109 @@
+"""Records for tests: one reflex from finding to undo, 41 us to decide, 55 us to act."""
+
+from controlplane.link import records
+from controlplane.link.config import Mode
+
+EVENT_NS = 5_000_000_000
+TRACE = bytes(range(16))
+ROOT = bytes(8)
+SPAN = bytes([1] * 8)
+
+
+def finding(trace_id: bytes = TRACE, *, mode: Mode = "enforce") -> records.Finding:
+    return records.Finding(
+        time_ns=EVENT_NS,
+        trace_id=trace_id,
+        span_id=ROOT,
+        decided_ns=EVENT_NS + 41_000,
+        rule="fork-storm",
+        signal="process.fork",
+        unit="1",
+        cgroup=99,
+        path="/storm",
+        pid=1234,
+        start_ns=77,
+        comm="sh",
+        count=64,
+        value=812.0,
+        statistic=812.0,
+        threshold=500.0,
+        test="more than 500/s",
+        mode=mode,
+    )
+
+
+def intent(trace_id: bytes = TRACE, *, carried: bool = False, mode: Mode = "enforce") -> records.Intent:
+    return records.Intent(
+        time_ns=EVENT_NS + 45_000,
+        trace_id=trace_id,
+        span_id=SPAN,
+        parent_id=ROOT,
+        rule="fork-storm",
+        step=0,
+        act="freeze",
+        cgroup=99,
+        path="/storm",
+        previous="0",
+        until_ns=EVENT_NS + 10_000_000_000,
+        mode=mode,
+        event_ns=EVENT_NS,
+        carried=carried,
+    )
+
+
+def outcome(trace_id: bytes = TRACE) -> records.Outcome:
+    return records.Outcome(
+        time_ns=EVENT_NS + 55_000,
+        trace_id=trace_id,
+        span_id=SPAN,
+        rule="fork-storm",
+        act="freeze",
+        ok=True,
+        event_ns=EVENT_NS,
+        decided_ns=EVENT_NS + 41_000,
+    )
+
+
+def effect(trace_id: bytes = TRACE) -> records.Effect:
+    return records.Effect(
+        time_ns=EVENT_NS + 80_000,
+        trace_id=trace_id,
+        span_id=SPAN,
+        rule="fork-storm",
+        act="freeze",
+        event_ns=EVENT_NS,
+    )
+
+
+def undo(trace_id: bytes = TRACE) -> records.Undo:
+    return records.Undo(
+        time_ns=EVENT_NS + 10_000_000_000,
+        trace_id=trace_id,
+        span_id=bytes([2] * 8),
+        parent_id=SPAN,
+        rule="fork-storm",
+        act="freeze",
+        cgroup=99,
+        path="/storm",
+        reason="timer",
+        ok=True,
+        event_ns=EVENT_NS,
+    )
+
+
+def refused(trace_id: bytes = TRACE) -> records.GuardRefused:
+    return records.GuardRefused(
+        time_ns=EVENT_NS + 43_000,
+        trace_id=trace_id,
+        span_id=bytes([3] * 8),
+        parent_id=ROOT,
+        rule="fork-storm",
+        act="kill",
+        guard="protected",
+        detail="sshd",
+        pid=1,
+    )
+
+
+def reflex(trace_id: bytes = TRACE) -> list[records.Record]:
+    return [finding(trace_id), intent(trace_id), outcome(trace_id), effect(trace_id), undo(trace_id)]
