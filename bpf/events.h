@@ -73,17 +73,17 @@ struct value_stream {
 	__u64 last;
 	__u64 window_ns; /* when this round of exceedances began */
 	__u32 exceeded;
-	__u32 told;			     /* exceedances already told in this round */
+	__u32 told;			    /* exceedances already told in this round */
 	__u32 histogram[HISTOGRAM_BUCKETS]; /* bucket i: 2^i <= value < 2^(i+1) */
 };
 
 /* Places where the kernel side counts; the value map is per CPU. */
 enum counter {
-	COUNTER_SEEN,	       /* kernel events that reached a hook's own logic */
-	COUNTER_EMITTED,       /* records put into the ring */
-	COUNTER_LOST_RING,     /* ... and not, because it was full */
-	COUNTER_LOST_STREAMS,  /* events of a stream for which the map had no room */
-	COUNTER_LOST_STORAGE,  /* wake-ups whose time could not be kept */
+	COUNTER_SEEN,	      /* kernel events that reached a hook's own logic */
+	COUNTER_EMITTED,      /* records put into the ring */
+	COUNTER_LOST_RING,    /* ... and not, because it was full */
+	COUNTER_LOST_STREAMS, /* events of a stream for which the map had no room */
+	COUNTER_LOST_STORAGE, /* wake-ups whose time could not be kept */
 	COUNTERS,
 };
 

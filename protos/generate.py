@@ -1,4 +1,3 @@
-# ruff: noqa: INP001  (a script beside its input, not a package)
 """Writes `controlplane/wire/*_pb2.py` and `.pyi` from the .proto files: `python protos/generate.py [FOLDER]`.
 
 Needs grpcio-tools, which only developers install; the result is committed and a test compares it.
