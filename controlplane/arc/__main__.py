@@ -14,8 +14,7 @@ def main(arguments: list[str]) -> int:
     """Exit codes as in the README: 0 stopped, 1 failed."""
     boot_fd = int(arguments[arguments.index("--boot-fd") + 1])
     os.set_inheritable(boot_fd, False)
-    with open(boot_fd, "rb", closefd=False) as file:
-        boot = msgspec.msgpack.decode(file.read(), type=Boot)
+    boot = msgspec.msgpack.decode(os.pread(boot_fd, os.fstat(boot_fd).st_size, 0), type=Boot)
     config_fd = os.memfd_create("config")
     os.write(config_fd, msgspec.msgpack.encode(boot.config))
     try:

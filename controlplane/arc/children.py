@@ -102,6 +102,7 @@ class Plane:
         ours.setblocking(False)
         for end in (ours, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LINK_BYTES)
+        os.lseek(self._config, 0, os.SEEK_SET)
         with theirs:
             arguments = ("--link-fd", "3", "--doorbell-fd", "4", "--config-fd", "5")
             pid = spawn("controlplane.plane", arguments, (theirs.fileno(), self._doorbell, self._config))
