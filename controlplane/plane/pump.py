@@ -1,0 +1,117 @@
+"""Moves the journal from the arc's head to the disk, and hands on what is safe there.
+
+Owns the doorbell and the one thread in which the disk is waited for. Decides nothing about records: one that
+cannot be understood is counted and passed over, for the exporter to put aside.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+import msgspec
+
+from controlplane.link.records import DECODER, Record
+from controlplane.plane.cursor import Cursor
+from controlplane.plane.journal import Journal, Stored
+
+REPLAYED: Final = 4
+"""Segments told again at the start, for the history."""
+
+T = TypeVar("T")
+Feed = Callable[[str, int, Record], None]
+
+
+@dataclass
+class Tally:
+    """What the pump has seen since the plane began."""
+
+    records: int = 0
+    undecodable: int = 0
+    missing: int = 0
+    """Records the arc wrote and had to drop before they were copied."""
+    write_errors: int = 0
+    place: Cursor = field(default_factory=Cursor)
+
+
+class Pump:
+    """Event-driven: sleeps until the doorbell rings."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        disk: Executor,
+        doorbell: int,
+        *,
+        feed: Feed,
+        moved: Callable[[int], None],
+        synced: Callable[[], None],
+        trouble: Callable[[str], None],
+    ) -> None:
+        """`synced` is called when more is on the disk, `trouble` with why nothing can be (empty: it can)."""
+        self.tally = Tally()
+        self._journal = journal
+        self._disk = disk
+        self._doorbell = doorbell
+        self._feed = feed
+        self._moved = moved
+        self._synced = synced
+        self._trouble = trouble
+        self._rung = asyncio.Event()
+
+    async def replay(self) -> None:
+        """Tell the last segments again: what the history of this process begins with."""
+        stored = await self._in_thread(lambda: list(self._journal.last(REPLAYED)))
+        self._hand_on(stored)
+
+    async def run(self) -> None:
+        """Pump until cancelled."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._doorbell, self._on_bell)
+        try:
+            while True:
+                await self.drain()
+                await self._rung.wait()
+                self._rung.clear()
+        finally:
+            loop.remove_reader(self._doorbell)
+
+    async def drain(self) -> None:
+        """Copy everything that is in the head now. A disk that refuses is tried again at the next bell."""
+        more = True
+        while more:
+            try:
+                pulled = await self._in_thread(self._journal.pull)
+            except OSError as error:
+                self.tally.write_errors += 1
+                self._trouble(f"the journal cannot be kept: {error.strerror or error}")
+                return
+            self._trouble("")
+            self._hand_on(pulled.stored)
+            for segment in pulled.moved:
+                self._moved(segment)
+            more = bool(pulled.stored)
+            if more:
+                self._synced()
+
+    def _on_bell(self) -> None:
+        os.eventfd_read(self._doorbell)
+        self._rung.set()
+
+    def _hand_on(self, stored: list[Stored]) -> None:
+        for item in stored:
+            header, entry = item
+            self.tally.records += 1
+            self.tally.missing += self.tally.place.missing(header, entry.index)
+            self.tally.place = Cursor.behind(0, header, entry)
+            try:
+                record = DECODER.decode(entry.payload)
+            except msgspec.MsgspecError:
+                self.tally.undecodable += 1
+            else:
+                self._feed(item.uid, record.time_ns + header.wall_offset_ns, record)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._disk, work)

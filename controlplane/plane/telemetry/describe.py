@@ -1,0 +1,216 @@
+"""From a journal record to what a log says of it: name, severity, sentence, attributes.
+
+Pure, and free of OpenTelemetry: `logs` turns the result into its data model and makes the values safe.
+"""
+
+import re
+from datetime import UTC, datetime
+from typing import Final, Literal, NamedTuple, assert_never
+
+from controlplane.link import records
+from controlplane.plane.telemetry import events
+
+Severity = Literal["debug", "info", "warn", "error"]
+Value = str | int | float | bool
+
+MAX_WALL_NS: Final = 1 << 62
+"""In the year 2116; a start later than that is a wrong one."""
+_CONTAINER: Final = re.compile(r"(?:^|[-/:])([0-9a-f]{64})(?:\.scope)?(?:/|$)")
+_POD: Final = re.compile(r"pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12})(?:[./]|$)")
+
+
+class Event(NamedTuple):
+    """What one record says."""
+
+    name: str
+    severity: Severity
+    body: str
+    attributes: dict[str, Value]
+    trace_id: bytes = b""
+    span_id: bytes = b""
+
+
+def describe(record: records.Record, wall_offset_ns: int) -> Event:
+    """`wall_offset_ns`: wall clock minus CLOCK_MONOTONIC, of the record's segment."""
+    match record:
+        case records.Finding():
+            return _finding(record, wall_offset_ns)
+        case records.Intent():
+            return _intent(record, wall_offset_ns)
+        case records.Outcome():
+            return _outcome(record)
+        case records.Effect():
+            return _effect(record)
+        case records.Undo():
+            return _undo(record)
+        case records.GuardRefused():
+            return _refused(record)
+        case records.Lost():
+            return _lost(record)
+        case records.Notice():
+            text = record.text or record.name
+            return Event(events.PREFIX + record.name, record.severity, text, dict(record.attributes))
+        case _:
+            assert_never(record)
+
+
+def describe_gap(count: int) -> Event:
+    """Journal records that were dropped before they could be exported."""
+    body = f"{count} journal records were dropped before they could be exported"
+    return Event(events.JOURNAL_DROPPED, "error", body, {events.COUNT: count})
+
+
+def describe_undecodable(payload: bytes) -> Event:
+    """A journal record this version cannot understand: told as it is."""
+    body = f"a journal record of {len(payload)} bytes cannot be understood"
+    return Event(events.JOURNAL_UNDECODABLE, "error", body, {events.PAYLOAD: payload.hex()})
+
+
+def _finding(record: records.Finding, wall_offset_ns: int) -> Event:
+    body = (
+        f"{record.rule}: {record.signal} of {record.path} is {record.value:g} {record.unit}, "
+        f"{record.test} {record.statistic:g} over {record.threshold:g}"
+    )
+    attributes: dict[str, Value] = {
+        events.SIGNAL: record.signal,
+        events.UNIT: record.unit,
+        events.TEST: record.test,
+        events.VALUE: record.value,
+        events.STATISTIC: record.statistic,
+        events.THRESHOLD: record.threshold,
+        events.COUNT: record.count,
+        events.MODE: record.mode,
+        events.DECIDE_NS: record.decided_ns - record.time_ns,
+        **_cgroup(record.path, record.cgroup),
+        **_process(record.pid, record.start_ns, record.comm, wall_offset_ns),
+    }
+    if record.culprit:
+        attributes |= {events.CULPRIT_ID: record.culprit, events.CULPRIT_PATH: record.culprit_path}
+    return _told(record, events.FINDING, "warn", body, attributes)
+
+
+def _intent(record: records.Intent, wall_offset_ns: int) -> Event:
+    verb = "will" if record.mode == "enforce" else "would"
+    body = f"{record.rule} {verb} {record.act} {_victim(record.path, record.pid, record.comm)}"
+    attributes: dict[str, Value] = {
+        events.ACT_NAME: record.act,
+        events.STEP: record.step,
+        events.MODE: record.mode,
+        events.PARENT_SPAN_ID: record.parent_id.hex(),
+        events.EVENT_AGE_NS: record.time_ns - record.event_ns,
+        **_cgroup(record.path, record.cgroup),
+        **_process(record.pid, record.start_ns, record.comm, wall_offset_ns),
+    }
+    if record.previous:
+        attributes[events.PREVIOUS] = record.previous
+    if record.until_ns:
+        attributes[events.FOR_NS] = record.until_ns - record.time_ns
+    return _told(record, events.INTENT, "info", body, attributes)
+
+
+def _outcome(record: records.Outcome) -> Event:
+    body = f"{record.rule}: {record.act} {'done' if record.ok else f'failed: {record.error}'}"
+    attributes: dict[str, Value] = {
+        events.ACT_NAME: record.act,
+        events.EVENT_AGE_NS: record.time_ns - record.event_ns,
+        events.DECIDE_NS: record.decided_ns - record.event_ns,
+        **_result(ok=record.ok, error=record.error),
+    }
+    return _told(record, events.ACT, "warn" if record.ok else "error", body, attributes)
+
+
+def _effect(record: records.Effect) -> Event:
+    attributes: dict[str, Value] = {
+        events.ACT_NAME: record.act,
+        events.EVENT_AGE_NS: record.time_ns - record.event_ns,
+    }
+    return _told(record, events.EFFECT, "info", f"{record.rule}: {record.act} took effect", attributes)
+
+
+def _undo(record: records.Undo) -> Event:
+    result = "undone" if record.ok else f"not undone: {record.error}"
+    body = f"{record.rule}: {record.act} of {_victim(record.path, record.pid)} {result} ({record.reason})"
+    attributes: dict[str, Value] = {
+        events.ACT_NAME: record.act,
+        events.REASON: record.reason,
+        events.PARENT_SPAN_ID: record.parent_id.hex(),
+        events.EVENT_AGE_NS: record.time_ns - record.event_ns,
+        **_cgroup(record.path, record.cgroup),
+        **_result(ok=record.ok, error=record.error),
+    }
+    if record.pid:
+        attributes[events.PROCESS_PID] = record.pid
+    if record.actor:
+        attributes[events.ACTOR] = record.actor
+    return _told(record, events.UNDO, "info" if record.ok else "error", body, attributes)
+
+
+def _refused(record: records.GuardRefused) -> Event:
+    detail = f": {record.detail}" if record.detail else ""
+    body = f"{record.rule} may not {record.act} {_victim(record.path, record.pid)}: {record.guard}{detail}"
+    attributes: dict[str, Value] = {
+        events.ACT_NAME: record.act,
+        events.GUARD: record.guard,
+        events.PARENT_SPAN_ID: record.parent_id.hex(),
+        **_cgroup(record.path, 0),
+    }
+    if record.detail:
+        attributes[events.DETAIL] = record.detail
+    if record.pid:
+        attributes[events.PROCESS_PID] = record.pid
+    return _told(record, events.GUARD_REFUSED, "warn", body, attributes)
+
+
+def _lost(record: records.Lost) -> Event:
+    body = f"{record.count} events of sensor {record.sensor} were lost: {record.reason}"
+    attributes: dict[str, Value] = {
+        events.SENSOR: record.sensor,
+        events.REASON: record.reason,
+        events.COUNT: record.count,
+    }
+    return Event(events.EVENTS_LOST, "warn", body, attributes)
+
+
+_InRule = (
+    records.Finding | records.Intent | records.Outcome | records.Effect | records.Undo | records.GuardRefused
+)
+
+
+def _told(record: _InRule, name: str, severity: Severity, body: str, attributes: dict[str, Value]) -> Event:
+    named: dict[str, Value] = {events.RULE_NAME: record.rule, **attributes}
+    return Event(name, severity, body, named, record.trace_id, record.span_id)
+
+
+def _result(*, ok: bool, error: str) -> dict[str, Value]:
+    return {events.OUTCOME: "ok"} if ok else {events.OUTCOME: "error", events.ERROR_TYPE: error or "_OTHER"}
+
+
+def _victim(path: str, pid: int, comm: str = "") -> str:
+    return f"process {pid} {f'({comm}) ' if comm else ''}in {path}" if pid else path
+
+
+def _process(pid: int, start_ns: int, comm: str, wall_offset_ns: int) -> dict[str, Value]:
+    """With the time the machine slept taken as none, as the journal does not know it."""
+    if not pid:
+        return {}
+    named: dict[str, Value] = {events.PROCESS_PID: pid, events.PROCESS_START: start_ns}
+    if comm:
+        named[events.PROCESS_EXECUTABLE_NAME] = comm
+    if start_ns and 0 <= (wall_ns := start_ns + wall_offset_ns) < MAX_WALL_NS:
+        created = datetime.fromtimestamp(wall_ns / 1e9, UTC).isoformat(timespec="milliseconds")
+        named[events.PROCESS_CREATION_TIME] = created.replace("+00:00", "Z")
+    return named
+
+
+def _cgroup(path: str, cgroup: int) -> dict[str, Value]:
+    """The cgroup, and the container and pod that runtimes and the kubelet write into its path."""
+    named: dict[str, Value] = {}
+    if path:
+        named[events.PROCESS_CGROUP] = path
+    if cgroup:
+        named[events.CGROUP_ID] = cgroup
+    if container := _CONTAINER.search(path):
+        named[events.CONTAINER_ID] = container[1]
+    if pod := _POD.search(path):
+        named[events.POD_UID] = pod[1].replace("_", "-")
+    return named

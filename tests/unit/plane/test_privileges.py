@@ -1,0 +1,108 @@
+"""What is left of root after `drop`: each case in a process of its own."""
+
+import json
+import os
+import select
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from controlplane.plane.privileges import FALLBACK_ID, Account, PrivilegesError, account, own_directory
+
+REPORT = """
+import json, os, sys
+from controlplane.plane.privileges import drop, remaining_capabilities
+before = set(sys.modules)
+drop("")
+status = dict(line.split(":", 1) for line in open("/proc/self/status").read().splitlines())
+print(json.dumps({
+    "ids": os.getresuid() + os.getresgid(), "groups": os.getgroups(), "left": remaining_capabilities(),
+    "no_new_privs": status["NoNewPrivs"].strip(), "umask": status["Umask"].strip(), "modules": sorted(before),
+    "core_owner": os.stat("/proc/self/environ").st_uid,
+}))
+try:
+    os.setuid(0)
+except PermissionError:
+    sys.exit(0)
+sys.exit("came back as root")
+"""
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has something to drop")
+
+
+def run(code: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
+
+
+@needs_root
+def test_nothing_is_left_of_root() -> None:
+    done = run(REPORT)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    expected = account("")
+    assert report["ids"] == [expected.uid] * 3 + [expected.gid] * 3
+    assert report["groups"] == []
+    assert report["left"] == {}
+    assert report["no_new_privs"] == "1"
+    assert report["umask"] == "0077"
+    assert report["core_owner"] == 0, "not dumpable: what it has in /proc belongs to root"
+
+
+@needs_root
+def test_it_runs_before_anything_large_is_imported() -> None:
+    modules = set(json.loads(run(REPORT).stdout)["modules"])
+    assert not modules & {"grpc", "asyncio", "msgspec", "opentelemetry", "prometheus_client", "google"}
+
+
+@needs_root
+def test_it_ends_with_its_parent() -> None:
+    child = (
+        "import signal; from controlplane.plane.privileges import drop\n"
+        "drop(''); print('up', flush=True); signal.pause()"
+    )
+    parent = (
+        "import subprocess, sys\n"
+        "child = subprocess.Popen([sys.executable, '-c', sys.argv[1]], stdout=subprocess.PIPE)\n"
+        "child.stdout.readline()\n"
+        "print(child.pid, flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", parent, child], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        pidfd = os.pidfd_open(int(process.stdout.readline()))
+        process.kill()
+    with os.fdopen(pidfd):
+        assert select.select([pidfd], [], [], 10)[0], "the plane outlived its arc"
+
+
+@needs_root
+def test_directory_is_the_planes_alone(tmp_path: Path) -> None:
+    own_directory(tmp_path / "a" / "b", Account(FALLBACK_ID, FALLBACK_ID))
+    status = (tmp_path / "a" / "b").stat()
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o7777) == (FALLBACK_ID, FALLBACK_ID, 0o700)
+
+
+@needs_root
+def test_a_link_in_place_of_the_directory_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "target").mkdir(mode=0o755)
+    (tmp_path / "state").symlink_to(tmp_path / "target")
+    with pytest.raises(NotADirectoryError):
+        own_directory(tmp_path / "state", Account(FALLBACK_ID, FALLBACK_ID))
+    assert (tmp_path / "target").stat().st_uid == 0
+
+
+def test_unknown_account_is_refused_with_a_hint() -> None:
+    with pytest.raises(PrivilegesError, match="no account named 'nobody-at-all'") as caught:
+        account("nobody-at-all")
+    assert caught.value.hint
+
+
+def test_root_is_refused() -> None:
+    with pytest.raises(PrivilegesError, match="is root"):
+        account("root")
