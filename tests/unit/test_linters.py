@@ -16,10 +16,24 @@ from tests.lint.layout import layout_problems
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 
-HOT: dict[str, set[str]] = {}
+HOT: dict[str, set[str]] = {
+    "controlplane.arc.kernel.ring": {"open_ring"},
+    "controlplane.arc.monitor.tests": {"make_test"},
+}
 """Modules that run per event -> their functions that do not."""
 
-RARE: dict[str, str] = {}
+RARE: dict[str, str] = {
+    "_kill_one_by_one": "instead of cgroup.kill, which is there since Linux 5.14",
+    "_roll": "once per segment of the journal",
+    "_settle": "once per wake-up, when its acts are done",
+    "_take_up": "birth of a cgroup or of a protected process",
+    "forget": "death of a cgroup",
+    "make_test": "first event of a stream",
+    "name": "first event of a cgroup",
+    "padded": "arithmetic, shared with the readers of segments",
+    "path_of": "first event of a cgroup",
+    "undo_where": "end of a reflex",
+}
 """Functions that hot code may call without their promising anything -> why."""
 
 HEAVY = {
