@@ -115,6 +115,14 @@ def test_links_in_documents() -> None:
     assert not found, "\n".join(found)
 
 
+def test_make_targets_in_documents() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    named = {name for page in pages for name in re.findall(r"(?:`|sudo )make ([a-z]+)", page.read_text())}
+    assert named <= targets
+    assert named >= {"run", "demo", "test"}
+
+
 def anchors(page: Path) -> set[str]:
     """Names by which the headings of a page can be linked to."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
