@@ -39,7 +39,7 @@ class _FaultError(Exception):
 
 def rules_of(data: bytes, file: str, origin: str) -> list[Rule]:
     """The rules of one file's bytes. Raises PolicyError."""
-    return _compiled(policies_of(data, file), origin)
+    return compile_policies(policies_of(data, file), origin)
 
 
 def compile_folder(folder: Path, *, defaults: bool = True) -> tuple[Rule, ...]:
@@ -49,12 +49,30 @@ def compile_folder(folder: Path, *, defaults: bool = True) -> tuple[Rule, ...]:
     default one. Raises PolicyError.
     """
     absent = str(folder) == Config().policies and not folder.exists()
-    own = [] if absent else _compiled(_read(policy_files(folder)), "")
+    own = [] if absent else compile_policies(_read(policy_files(folder)), "")
     names = {rule.name for rule in own}
-    table = _compiled(_read(policy_files(DEFAULTS)), "default") if defaults else []
+    table = compile_policies(_read(policy_files(DEFAULTS)), "default") if defaults else []
     rules = (*(rule for rule in table if rule.name not in names), *own)
     if len(rules) > MAX_RULES:
         raise PolicyError(f"{len(rules)} policies are more than the {MAX_RULES} allowed", "", str(folder))
+    return rules
+
+
+def compile_policies(policies: Sequence[PolicyDocument], origin: str) -> list[Rule]:
+    """Rules of policies that are in force together. Without an origin, each bears its file's name.
+
+    Raises PolicyError.
+    """
+    rules: list[Rule] = []
+    seen: dict[str, str] = {}
+    for entry in policies:
+        document, name = entry.document, entry.policy.metadata.name
+        place = f"{document.file}:{document.line('$.metadata.name')}"
+        if name in seen:
+            message = f"the name `{name}` is taken by {seen[name]}"
+            raise document.error("$.metadata.name", message, "rename one of them")
+        seen[name] = place
+        rules.append(_located(entry, origin or document.file))
     return rules
 
 
@@ -115,21 +133,6 @@ def _step(step: StepSpec) -> Step:
 
 def _read(files: Iterable[Path]) -> list[PolicyDocument]:
     return [found for file in files for found in policies_of(read_bytes(file), str(file))]
-
-
-def _compiled(policies: Sequence[PolicyDocument], origin: str) -> list[Rule]:
-    """Rules of policies that come together. Without an origin, each bears the name of its file."""
-    rules: list[Rule] = []
-    seen: dict[str, str] = {}
-    for entry in policies:
-        document, name = entry.document, entry.policy.metadata.name
-        place = f"{document.file}:{document.line('$.metadata.name')}"
-        if name in seen:
-            message = f"the name `{name}` is taken by {seen[name]}"
-            raise document.error("$.metadata.name", message, "rename one of them")
-        seen[name] = place
-        rules.append(_located(entry, origin or document.file))
-    return rules
 
 
 def _located(entry: PolicyDocument, origin: str) -> Rule:

@@ -58,11 +58,8 @@ def config_from(document: Document) -> Config:
 
 
 def policies_of(data: bytes, file: str) -> list[PolicyDocument]:
-    """The policies in the bytes of a file, at least one. Raises PolicyError."""
-    found = [policy_from(document) for document in documents(data, file)]
-    if not found:
-        raise PolicyError("holds no policy", "give it another ending to switch it off", file)
-    return found
+    """The policies in the bytes of a file; none in one of comments alone. Raises PolicyError."""
+    return [policy_from(document) for document in documents(data, file)]
 
 
 def policy_from(document: Document) -> PolicyDocument:

@@ -1,0 +1,195 @@
+"""`reflexarc doctor`: what this host offers, line by line, and what each line means for the daemon."""
+
+import argparse
+import ctypes
+import json
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final, Literal
+
+from controlplane.arc.kernel.cgroups import find_mount
+from controlplane.cli import host
+from controlplane.cli.exits import Exit, Subparsers
+
+
+@dataclass(frozen=True)
+class Line:
+    """One thing looked for. `needed`: without it the daemon does not start."""
+
+    name: str
+    state: Literal["ok", "limited", "missing"]
+    found: str
+    meaning: str
+    needed: bool = False
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Options of `doctor`."""
+    parser = subparsers.add_parser("doctor", help="say what this host offers")
+    parser.add_argument("--json", action="store_true", help="one JSON list")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print every line; 0 when all that the daemon needs is there."""
+    lines = [line for look in LOOKS for line in look()]
+    lacking = [line.name for line in lines if line.needed and line.state != "ok"]
+    if args.json:
+        print(json.dumps([asdict(line) for line in lines], indent=2))
+    else:
+        width = max(len(line.name) for line in lines)
+        for line in lines:
+            print(f"{line.state:8}{line.name:{width}}  {line.found}\n{'':{width + 8}}  {line.meaning}")
+        print(f"\nnot ready: {', '.join(lacking)}" if lacking else "\nready: `reflexarc run` can start here")
+    return Exit.FAILED if lacking else Exit.DONE
+
+
+def _needed(name: str, there: bool, found: str, meaning: str) -> Line:  # noqa: FBT001
+    return Line(name, "ok" if there else "missing", found, meaning, needed=True)
+
+
+def _useful(name: str, there: bool, found: str, meaning: str) -> Line:  # noqa: FBT001
+    return Line(name, "ok" if there else "missing", found, meaning)
+
+
+def _graded(name: str, whole: bool, found: str, meaning: str) -> Line:  # noqa: FBT001
+    return Line(name, "ok" if whole else "limited", found, meaning)
+
+
+def _programs() -> Iterator[Line]:
+    yield Line("kernel", "ok", platform.release(), "told only: features are tried, versions not compared")
+    yield _needed(
+        "btf", host.BTF.exists(), str(host.BTF), "types of this kernel, by which sensors are fitted to it"
+    )
+    library = host.libbpf()
+    yield _needed("libbpf", library is not None, "libbpf.so.1", "loads the sensors (Debian: libbpf1)")
+    lacking = host.missing_objects()
+    found = f"not built: {', '.join(lacking)}" if lacking else str(host.OBJECTS)
+    yield _needed(
+        "sensors", not lacking, found, "BPF objects of this installation (`make setup` builds them)"
+    )
+    hooks = host.btf_names("btf_trace_sched_process_fork")
+    yield _needed("tp_btf", hooks, "typed tracepoints", "the cheap way to attach sensors")
+    yield from _maps(library)
+
+
+def _maps(library: ctypes.CDLL | None) -> Iterator[Line]:
+    for name, number, meaning in (
+        ("ringbuf", host.RINGBUF, "how events reach the daemon, in one order"),
+        ("task storage", host.TASK_STORAGE, "where a sensor keeps the time a task began to wait"),
+    ):
+        if library is None or not {"BPF", "SYS_ADMIN"} & _capabilities():
+            yield Line(name, "limited", "not tried: needs libbpf and CAP_BPF", meaning, needed=True)
+        else:
+            there = host.offers_map_type(library, number)
+            yield _needed(name, there, "map created" if there else "map refused", meaning)
+
+
+def _denial() -> Iterator[Line]:
+    active = host.bpf_lsm_active()
+    found = {True: "active", False: "not in the list of active modules", None: "the kernel does not tell"}[
+        active
+    ]
+    yield _useful(
+        "bpf lsm", bool(active), found, "lets the kernel deny on its own; no default policy needs it"
+    )
+
+
+def _cgroups() -> Iterator[Line]:
+    mount = find_mount()
+    yield _needed(
+        "cgroup2", mount is not None, mount or "not mounted", "cgroups are what streams and acts go by"
+    )
+    if mount is None:
+        return
+    controllers = Path(mount, "cgroup.controllers").read_text().split()
+    old = host.mounts_of("cgroup", Path("/proc/self/mounts").read_text())
+    found = " ".join(controllers) or "none"
+    if old:
+        found += f"; hybrid layout: {len(old)} version 1 hierarchies hold the others"
+    wanted = {"cpu", "io", "memory", "pids"} <= set(controllers)
+    yield _graded("controllers", wanted, found, "throttling and limits; freeze and kill need none")
+    files = host.cgroup_files(mount)
+    for name, meaning in (
+        ("cgroup.freeze", "the act freeze"),
+        ("cgroup.kill", "the act kill, for a whole cgroup"),
+    ):
+        if files is None:
+            yield Line(name, "limited", "not tried: no cgroup to look into", meaning, needed=True)
+        else:
+            yield _needed(name, name in files, "in every cgroup below the root", meaning)
+
+
+def _pressure() -> Iterator[Line]:
+    found = [name for name in ("cpu", "io", "memory") if Path("/proc/pressure", name).exists()]
+    yield _graded(
+        "psi",
+        len(found) == 3,
+        " ".join(found) or "none",
+        "pressure stall information; no sensor needs it yet",
+    )
+
+
+def _privileges() -> Iterator[Line]:
+    held = _capabilities()
+    for names, needed, meaning in (
+        (("BPF", "SYS_ADMIN"), True, "load sensors"),
+        (("PERFMON", "SYS_ADMIN"), True, "attach them to tracepoints"),
+        (("DAC_READ_SEARCH",), True, "open a cgroup by its id, so that a reused path is never hit"),
+        (("KILL",), True, "signal processes of other users"),
+        (("SYS_NICE",), False, "real-time scheduling"),
+        (("IPC_LOCK",), False, "keep the daemon's memory from being paged out"),
+        (("SYS_RESOURCE",), False, "raise limits; PSI windows that are no multiple of 2 s"),
+    ):
+        there = not held.isdisjoint(names)
+        name = f"CAP_{names[0]}"
+        found = "held" if names[0] in held else "by CAP_SYS_ADMIN" if there else "not held"
+        yield _needed(name, there, found, meaning) if needed else _useful(name, there, found, meaning)
+
+
+def _process() -> Iterator[Line]:
+    own = host.in_first_pid_namespace()
+    found = "the host's" if own else "a container's own"
+    yield _needed(
+        "pid namespace", own, found, "events carry the host's process numbers (Kubernetes: hostPID)"
+    )
+    limit = host.lockable_bytes()
+    enough = limit is None or "IPC_LOCK" in _capabilities()
+    found = "no limit" if enough else f"{limit} bytes"
+    yield _graded("memlock", enough, found, "how much memory the daemon may lock")
+    realtime = host.may_be_realtime()
+    found = "granted" if realtime else "refused"
+    yield _graded("real time", realtime, found, "short reaction while processors are busy")
+
+
+def _extras() -> Iterator[Line]:
+    mounted = host.mounts_of("tracefs", Path("/proc/self/mounts").read_text())
+    yield _useful(
+        "tracefs",
+        bool(mounted),
+        mounted[0] if mounted else "not mounted",
+        "classic tracepoints, for bcc only",
+    )
+    probes = Path("/sys/bus/event_source/devices/kprobe").exists()
+    yield _useful("kprobes", probes, "offered" if probes else "not offered", "no default sensor needs them")
+    there = find_spec("bcc") is not None
+    yield _useful(
+        "bcc", there, "importable" if there else "not importable", "the other loader, for kernels without BTF"
+    )
+
+
+def _capabilities() -> frozenset[str]:
+    return host.capabilities_in(Path("/proc/self/status").read_text())
+
+
+LOOKS: Final[tuple[Callable[[], Iterator[Line]], ...]] = (
+    _programs,
+    _denial,
+    _cgroups,
+    _pressure,
+    _privileges,
+    _process,
+    _extras,
+)

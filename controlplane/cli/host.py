@@ -1,0 +1,150 @@
+"""What this host offers: each question is put to the kernel itself, and none compares versions.
+
+Changes nothing that outlasts the call. Says what is there; whether that suffices is for the caller.
+"""
+
+import contextlib
+import ctypes
+import os
+import resource
+from pathlib import Path
+from typing import Final
+
+import controlplane.arc.kernel
+from controlplane.link.signals import SIGNALS
+
+BTF: Final = Path("/sys/kernel/btf/vmlinux")
+OBJECTS: Final = Path(controlplane.arc.kernel.__path__[0], "objects")
+RINGBUF: Final = 27
+TASK_STORAGE: Final = 29
+"""`enum bpf_map_type` of include/uapi/linux/bpf.h."""
+
+CAPABILITIES: Final = {
+    "DAC_READ_SEARCH": 2,
+    "KILL": 5,
+    "IPC_LOCK": 14,
+    "SYS_ADMIN": 21,
+    "SYS_NICE": 23,
+    "SYS_RESOURCE": 24,
+    "PERFMON": 38,
+    "BPF": 39,
+}
+"""Bits of include/uapi/linux/capability.h."""
+
+_LSM_LIST_MODULES: Final = 461
+_LSM_ID_BPF: Final = 109
+_INIT_PID_NAMESPACE: Final = 0xEFFFFFFC
+"""Inode of the first pid namespace: PROC_PID_INIT_INO of include/linux/proc_ns.h."""
+
+
+def missing_objects() -> list[str]:
+    """Sensors whose BPF object has not been built."""
+    sensors = {signal.sensor for signal in SIGNALS}
+    return sorted(name for name in sensors if not (OBJECTS / f"{name}.bpf.o").exists())
+
+
+def libbpf() -> ctypes.CDLL | None:
+    """libbpf, silent; None where it cannot be loaded."""
+    try:
+        library = ctypes.CDLL("libbpf.so.1", use_errno=True)
+    except OSError:
+        return None
+    library.libbpf_set_print(None)
+    return library
+
+
+def offers_map_type(library: ctypes.CDLL, number: int) -> bool:
+    """Whether a map of that type can be created here and now."""
+    return bool(library.libbpf_probe_bpf_map_type(number, None) == 1)
+
+
+def btf_names(name: str) -> bool:
+    """Whether the kernel's BTF has a type of that name."""
+    try:
+        return b"\0" + name.encode() + b"\0" in BTF.read_bytes()
+    except OSError:
+        return False
+
+
+def mounts_of(kind: str, mounts: str) -> list[str]:
+    """Mount points of a file system in the text of /proc/self/mounts."""
+    rows = (line.split(" ") for line in mounts.splitlines())
+    return [row[1] for row in rows if len(row) > 2 and row[2] == kind]
+
+
+def status_field(name: str, status: str) -> str:
+    """One field in the text of /proc/self/status; empty where the kernel has no such field."""
+    found = (line.partition(":")[2] for line in status.splitlines() if line.startswith(f"{name}:"))
+    return next(found, "").strip()
+
+
+def capabilities_in(status: str) -> frozenset[str]:
+    """Those of CAPABILITIES that are effective, from the text of /proc/self/status."""
+    effective = int(status_field("CapEff", status) or "0", 16)
+    return frozenset(name for name, bit in CAPABILITIES.items() if effective >> bit & 1)
+
+
+def in_first_pid_namespace() -> bool:
+    """Whether our process numbers are the kernel's own, those which events carry."""
+    return Path("/proc/self/ns/pid").stat().st_ino == _INIT_PID_NAMESPACE
+
+
+def may_be_realtime() -> bool:
+    """Whether SCHED_FIFO would be granted; tried, and taken back at once."""
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    except PermissionError:
+        return False
+    os.sched_setscheduler(0, *before)
+    return True
+
+
+def lockable_bytes() -> int | None:
+    """How much memory may be locked without a capability; None without bound."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    return None if soft == resource.RLIM_INFINITY else soft
+
+
+def cgroup_files(mount: str) -> set[str] | None:
+    """Files of a cgroup below the root, which has fewer. None when there is none and none can be made."""
+    for entry in Path(mount).iterdir():
+        if entry.is_dir():
+            return {file.name for file in entry.iterdir()}
+    trial = Path(mount, f"reflexarc-doctor-{os.getpid()}")
+    try:
+        trial.mkdir()
+    except OSError:
+        return None
+    try:
+        return {file.name for file in trial.iterdir()}
+    finally:
+        trial.rmdir()
+
+
+def bpf_lsm_active() -> bool | None:
+    """Whether BPF programs may deny; None when the kernel does not tell."""
+    with contextlib.suppress(OSError):
+        return "bpf" in Path("/sys/kernel/security/lsm").read_text().strip().split(",")
+    modules = (ctypes.c_uint64 * 64)()
+    size = ctypes.c_uint32(ctypes.sizeof(modules))
+    count: int = ctypes.CDLL(None).syscall(_LSM_LIST_MODULES, modules, ctypes.byref(size), 0)
+    return None if count < 0 else _LSM_ID_BPF in modules[:count]
+
+
+def lock_holder(path: Path, locks: str) -> int | None:
+    """Process that holds an flock on a file, from the text of /proc/locks; None when nobody does.
+
+    Only looks: taking the lock to find out could make a daemon that starts just now fail.
+    """
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    wanted = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+    for line in locks.splitlines():
+        # "1: FLOCK  ADVISORY  WRITE 812 00:1a:1234 0 EOF"; a waiting one has "->" after its number
+        fields = line.split()
+        if fields[1:2] == ["FLOCK"] and wanted in fields:
+            return int(fields[4])
+    return None

@@ -1,0 +1,107 @@
+"""`reflexarc run`: reads everything, refuses whatever cannot work, and then becomes the arc by exec.
+
+Until the exec nothing is started, created or locked; after it this process holds no parser any more.
+"""
+
+import argparse
+import os
+import pwd
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import msgspec
+
+from controlplane.arc.kernel.cgroups import find_mount
+from controlplane.cli import host
+from controlplane.cli.exits import CliError, Exit, Subparsers
+from controlplane.link.config import Config
+from controlplane.link.rules import Boot, RuleSet
+from controlplane.policy import settings
+from controlplane.policy.compile import compile_folder
+from controlplane.policy.load import load_config
+
+OVERRIDES = ("loader", "mode", "runtime_dir", "state_dir", "policies", "metrics", "health", "realtime")
+"""Options that stand in for the configuration's key of the same name."""
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Options of `run`."""
+    parser = subparsers.add_parser("run", help="start the daemon")
+    add = parser.add_argument
+    add("--config", type=Path, metavar="FILE", help="instead of /etc/reflexarc/reflexarc.yaml")
+    add("--policies", metavar="DIR", help="folder of policy files")
+    add("--runtime-dir", metavar="DIR", help="socket, lock and journal head; on tmpfs")
+    add("--state-dir", metavar="DIR", help="journal on disk")
+    add("--loader", choices=("auto", "core", "bcc"))
+    add("--mode", choices=("observe", "enforce"), help="upper bound of what any policy may do")
+    add("--realtime", choices=("auto", "off"))
+    add("--metrics", metavar="HOST:PORT")
+    add("--health", metavar="HOST:PORT")
+    add("--management", metavar="HOST:PORT", help="management over TCP")
+
+
+def run(args: argparse.Namespace) -> NoReturn:
+    """Become the arc. Raises CliError or PolicyError where that cannot work."""
+    if args.management is not None:
+        hint = "leave it out; the UNIX socket is always there"
+        raise CliError(
+            "management over TCP needs certificates, which cannot be configured yet", hint, Exit.REFUSED
+        )
+    config = configured(args)
+    rules = RuleSet(rules=compile_folder(Path(config.policies), defaults=config.default_policies))
+    check_host(config)
+    become_arc(Boot(config=config, rules=rules))
+
+
+def configured(args: argparse.Namespace) -> Config:
+    """The configuration with what the command line overrides. Raises CliError or PolicyError."""
+    given = {key: getattr(args, key) for key in OVERRIDES if getattr(args, key) is not None}
+    for key in given.keys() & {"runtime_dir", "state_dir", "policies"}:
+        given[key] = str(Path(given[key]).absolute())
+    config = msgspec.structs.replace(load_config(args.config), **given)
+    for fault in settings.faults(config):
+        option = "--" + fault.at.replace("_", "-")
+        raise CliError(f"{option}: {fault.message}", fault.hint, Exit.USAGE)
+    return config
+
+
+def check_host(config: Config) -> None:
+    """Everything without which the arc could not start. Raises CliError."""
+    if os.geteuid() != 0:
+        raise CliError("must be run as root", "sudo reflexarc run", Exit.REFUSED)
+    if config.loader == "bcc":
+        raise CliError("the bcc loader is not there yet", "leave --loader out", Exit.REFUSED)
+    if not host.BTF.exists():
+        hint = "a kernel with CONFIG_DEBUG_INFO_BTF is needed; `reflexarc doctor` says more"
+        raise CliError(f"this kernel has no BTF ({host.BTF} is missing)", hint)
+    if find_mount() is None:
+        raise CliError("cgroup2 is not mounted", "mount -t cgroup2 none /sys/fs/cgroup")
+    if lacking := host.missing_objects():
+        raise CliError(f"BPF objects are not built: {', '.join(lacking)}", "make setup")
+    if host.libbpf() is None:
+        raise CliError("libbpf.so.1 cannot be loaded", "apt install libbpf1")
+    if config.plane_user and not _is_account(config.plane_user):
+        raise CliError(f"plane_user: no account `{config.plane_user}`", "useradd --system", Exit.BAD_POLICY)
+    lock = Path(config.runtime_dir, "arc.lock")
+    if (pid := host.lock_holder(lock, Path("/proc/locks").read_text())) is not None:
+        hint = "stop it, or give this one another --runtime-dir"
+        raise CliError(f"already running, pid {pid} holds {lock}", hint)
+
+
+def _is_account(name: str) -> bool:
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+def become_arc(boot: Boot) -> NoReturn:
+    """Replace this process by the arc, which reads `boot` from an inherited memory file."""
+    fd = os.memfd_create("reflexarc-boot", 0)
+    with os.fdopen(os.dup(fd), "wb") as file:
+        file.write(msgspec.msgpack.encode(boot))
+    os.lseek(fd, 0, os.SEEK_SET)
+    # -P: what lies in the working directory is not ours to import as root
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "controlplane.arc", "--boot-fd", str(fd)])  # noqa: S606
