@@ -59,31 +59,28 @@ class Watcher:
     """A bounded queue of what one watcher has yet to read."""
 
     def __init__(self) -> None:
+        self.dropped = False
         self._waiting: deque[Told] = deque()
         self._wake = asyncio.Event()
-        self._dropped = ""
 
     async def next(self) -> Told:
-        """The next thing told. Raises WatcherDroppedError once what was kept has been read."""
+        """The next thing told. Raises WatcherDroppedError for a watcher that did not keep up."""
         while not self._waiting:
-            if self._dropped:
-                raise WatcherDroppedError(self._dropped)
+            if self.dropped:
+                raise WatcherDroppedError(f"more than {MAX_WAITING} events were waiting to be read")
             self._wake.clear()
             await self._wake.wait()
         return self._waiting.popleft()
 
     def offer(self, told: Told) -> bool:
-        """Takes it, or says that there is no room."""
+        """Takes it; where there is no room, drops the watcher with all that waits, and says so."""
         if len(self._waiting) >= MAX_WAITING:
-            return False
-        self._waiting.append(told)
+            self.dropped = True
+            self._waiting.clear()
+        else:
+            self._waiting.append(told)
         self._wake.set()
-        return True
-
-    def drop(self, reason: str) -> None:
-        """Tells the watcher, when it has read the rest, that it will hear nothing more."""
-        self._dropped = reason
-        self._wake.set()
+        return not self.dropped
 
 
 class Story:
@@ -98,7 +95,7 @@ class Story:
 
     @property
     def watchers(self) -> int:
-        """Watchers now."""
+        """Watchers now, those included that were dropped and have not left."""
         return len(self._watchers)
 
     def feed(self, uid: str, wall_ns: int, record: records.Record) -> None:
@@ -157,11 +154,9 @@ class Story:
         return reflex
 
     def _tell(self, told: Told) -> None:
-        slow = [watcher for watcher in self._watchers if not watcher.offer(told)]
-        for watcher in slow:
-            watcher.drop(f"more than {MAX_WAITING} events were waiting to be read")
-            self._watchers.discard(watcher)
-            self.watchers_dropped["slow"] += 1
+        for watcher in self._watchers:
+            if not watcher.dropped and not watcher.offer(told):
+                self.watchers_dropped["slow"] += 1
 
 
 def _event_ns(record: Step, reflex: Reflex) -> int | None:

@@ -326,14 +326,12 @@ class ApplyPolicyResponse(_message.Message):
     def __init__(self, policies: _Optional[_Iterable[_Union[AppliedPolicy, _Mapping]]] = ...) -> None: ...
 
 class AppliedPolicy(_message.Message):
-    __slots__ = ("policy", "changed", "detail")
+    __slots__ = ("policy", "effect")
     POLICY_FIELD_NUMBER: _ClassVar[int]
-    CHANGED_FIELD_NUMBER: _ClassVar[int]
-    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    EFFECT_FIELD_NUMBER: _ClassVar[int]
     policy: Policy
-    changed: bool
-    detail: str
-    def __init__(self, policy: _Optional[_Union[Policy, _Mapping]] = ..., changed: _Optional[bool] = ..., detail: _Optional[str] = ...) -> None: ...
+    effect: str
+    def __init__(self, policy: _Optional[_Union[Policy, _Mapping]] = ..., effect: _Optional[str] = ...) -> None: ...
 
 class DeletePolicyRequest(_message.Message):
     __slots__ = ("name",)
@@ -342,10 +340,8 @@ class DeletePolicyRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class DeletePolicyResponse(_message.Message):
-    __slots__ = ("detail",)
-    DETAIL_FIELD_NUMBER: _ClassVar[int]
-    detail: str
-    def __init__(self, detail: _Optional[str] = ...) -> None: ...
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class SetModeRequest(_message.Message):
     __slots__ = ("mode", "policy")
@@ -356,12 +352,8 @@ class SetModeRequest(_message.Message):
     def __init__(self, mode: _Optional[_Union[Mode, str]] = ..., policy: _Optional[str] = ...) -> None: ...
 
 class SetModeResponse(_message.Message):
-    __slots__ = ("changed", "detail")
-    CHANGED_FIELD_NUMBER: _ClassVar[int]
-    DETAIL_FIELD_NUMBER: _ClassVar[int]
-    changed: bool
-    detail: str
-    def __init__(self, changed: _Optional[bool] = ..., detail: _Optional[str] = ...) -> None: ...
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class WatchRequest(_message.Message):
     __slots__ = ()
@@ -535,9 +527,7 @@ class UndoRequest(_message.Message):
     def __init__(self, trace_id: _Optional[str] = ..., all: _Optional[bool] = ...) -> None: ...
 
 class UndoResponse(_message.Message):
-    __slots__ = ("undone", "detail")
+    __slots__ = ("undone",)
     UNDONE_FIELD_NUMBER: _ClassVar[int]
-    DETAIL_FIELD_NUMBER: _ClassVar[int]
     undone: int
-    detail: str
-    def __init__(self, undone: _Optional[int] = ..., detail: _Optional[str] = ...) -> None: ...
+    def __init__(self, undone: _Optional[int] = ...) -> None: ...

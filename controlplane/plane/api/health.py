@@ -19,7 +19,8 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class Health:
     """The servicer, and where components put how they fare. Belongs to one event loop.
 
-    The empty name is the daemon as a whole. Until somebody says something about a component, it is unknown.
+    The empty name is the daemon as a whole, which serves while its arc does: a collector that is away or a
+    sensor that cannot attach is no reason to restart it.
     """
 
     def __init__(self) -> None:
@@ -30,6 +31,7 @@ class Health:
     def update(self, components: Mapping[str, bool]) -> None:
         """Takes news of some components; the others stay as they are."""
         self._serving |= components
+        self._serving[""] = self._serving.get("arc", False)
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 

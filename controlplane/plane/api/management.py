@@ -73,12 +73,13 @@ class Management:
             parsed = rules_of(request.yaml, request.origin or "policy", "api")
         except PolicyError as error:
             raise bad_field("yaml", str(error)) from error
-        done = [await self._apply(rule, dry_run=True) for rule in parsed]
+        checked = [await self._apply(rule, dry_run=True) for rule in parsed]
         if not request.dry_run:
-            done = [await self._apply(rule, dry_run=False) for rule in parsed]
+            for rule in parsed:
+                await self._apply(rule, dry_run=False)
         applied = [
-            pb.AppliedPolicy(policy=convert.policy(rule), changed=bool(one.changed), detail=one.detail)
-            for rule, one in zip(parsed, done, strict=True)
+            pb.AppliedPolicy(policy=convert.policy(rule), effect=done.detail)
+            for rule, done in zip(parsed, checked, strict=True)
         ]
         return pb.ApplyPolicyResponse(policies=applied)
 
@@ -88,20 +89,16 @@ class Management:
         """Has the arc take a rule out of force."""
         if not request.name:
             raise bad_field("name", "which policy is not said")
-        done = await self._do(
-            lambda id_: frames.DeleteRule(id=id_, name=request.name, actor=CALLER.get().identity)
-        )
-        return pb.DeletePolicyResponse(detail=done.detail)
+        await self._do(lambda id_: frames.DeleteRule(id=id_, name=request.name, actor=_actor()))
+        return pb.DeletePolicyResponse()
 
     async def SetMode(self, request: pb.SetModeRequest, context: Context) -> pb.SetModeResponse:
         """Has the arc set its mode, or a rule's."""
         mode = MODE_NAMES.get(request.mode)
         if mode is None:
             raise bad_field("mode", "the mode is one of off, observe and enforce")
-        done = await self._do(
-            lambda id_: frames.SetMode(id=id_, mode=mode, rule=request.policy, actor=CALLER.get().identity)
-        )
-        return pb.SetModeResponse(changed=bool(done.changed), detail=done.detail)
+        await self._do(lambda id_: frames.SetMode(id=id_, mode=mode, rule=request.policy, actor=_actor()))
+        return pb.SetModeResponse()
 
     async def Watch(self, request: pb.WatchRequest, context: Context) -> AsyncIterator[pb.WatchResponse]:
         """Everything the story is fed from now on."""
@@ -133,17 +130,15 @@ class Management:
         if not request.all and not request.trace_id:
             raise bad_field("what", "say what to undo: a trace id or all")
         trace_id = b"" if request.all else trace_id_in(request.trace_id)
-        done = await self._do(
-            lambda id_: frames.UndoActs(id=id_, trace_id=trace_id, actor=CALLER.get().identity)
-        )
-        return pb.UndoResponse(undone=done.changed, detail=done.detail)
+        done = await self._do(lambda id_: frames.UndoActs(id=id_, trace_id=trace_id, actor=_actor()))
+        return pb.UndoResponse(undone=done.changed)
 
     async def _status(self) -> frames.Status:
         return await self._arc.ask_for(frames.Status, lambda id_: frames.GetStatus(id=id_))
 
     async def _apply(self, rule: rules.Rule, *, dry_run: bool) -> frames.Done:
         return await self._do(
-            lambda id_: frames.ApplyRule(id=id_, rule=rule, dry_run=dry_run, actor=CALLER.get().identity)
+            lambda id_: frames.ApplyRule(id=id_, rule=rule, dry_run=dry_run, actor=_actor())
         )
 
     async def _do(self, make: Callable[[int], frames.Command]) -> frames.Done:
@@ -158,6 +153,10 @@ def handlers(servicer: Management) -> Handlers:
         )(getattr(servicer, method.name), method.request.FromString, method.response.SerializeToString)
         for method in methods(MANAGEMENT).values()
     }
+
+
+def _actor() -> str:
+    return CALLER.get().identity
 
 
 def page_size(asked: int) -> int:

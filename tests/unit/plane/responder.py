@@ -52,11 +52,10 @@ class Responder:
                 return frames.Refused("not_found", f"no policy is called {name}", "see `reflexarc policies`")
             case frames.DeleteRule(name=name):
                 del self.rules[name]
-                return frames.Done(1, "nothing was in force")
+                return frames.Done(1)
             case frames.SetMode(mode=mode):
-                changed = mode != self.status.mode
                 self.status = msgspec.structs.replace(self.status, mode=mode)
-                return frames.Done(int(changed), f"mode is {mode}")
+                return frames.Done(1)
             case frames.UndoActs():
                 undone = len(self.status.in_force)
                 self.status = msgspec.structs.replace(self.status, in_force=())
@@ -67,10 +66,10 @@ class Responder:
     def _apply(self, rule: rules.Rule, *, dry_run: bool) -> frames.Result:
         if rule.signal == "cpu.runq_delay":
             return frames.Refused("forbidden", "no sensor for it here")
-        changed = self.rules.get(rule.name) != rule
+        before = self.rules.get(rule.name)
         if not dry_run:
             self.rules[rule.name] = rule
-        return frames.Done(int(changed))
+        return frames.Done(1, "new" if before is None else "unchanged" if before == rule else "replaces")
 
     @staticmethod
     def _page(items: list[T], offset: int) -> tuple[tuple[T, ...], int]:
