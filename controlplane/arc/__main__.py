@@ -6,20 +6,17 @@ import sys
 import msgspec
 
 from controlplane.arc.daemon import Arc
-from controlplane.arc.runtime import AlreadyRunningError
 from controlplane.link.rules import Boot
 
 
 def main(arguments: list[str]) -> int:
     """Exit codes as in the README: 0 stopped, 1 failed."""
     boot_fd = int(arguments[arguments.index("--boot-fd") + 1])
-    os.set_inheritable(boot_fd, False)
     boot = msgspec.msgpack.decode(os.pread(boot_fd, os.fstat(boot_fd).st_size, 0), type=Boot)
-    config_fd = os.memfd_create("config")
-    os.write(config_fd, msgspec.msgpack.encode(boot.config))
+    os.close(boot_fd)
     try:
-        arc = Arc(boot, config_fd)
-    except (AlreadyRunningError, OSError) as error:
+        arc = Arc(boot)
+    except OSError as error:
         print(f"reflexarc: {error}", file=sys.stderr)
         return 1
     arc.run()

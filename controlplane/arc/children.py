@@ -13,7 +13,10 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import msgspec
+
 from controlplane.arc.loop import Loop
+from controlplane.link.config import Config
 
 FIRST_BACKOFF_NS: Final = 100_000_000
 MAX_BACKOFF_NS: Final = 10_000_000_000
@@ -71,13 +74,14 @@ class Plane:
         self,
         loop: Loop,
         doorbell: int,
-        config: int,
+        config: Config,
         received: Callable[[bytes], None],
         clock: Callable[[], int],
     ) -> None:
         self._loop = loop
         self._doorbell = doorbell
-        self._config = config
+        self._config = os.memfd_create("config")
+        os.write(self._config, msgspec.msgpack.encode(config))
         self._received = received
         self._clock = clock
         self._backoff_ns = 0
@@ -89,7 +93,7 @@ class Plane:
         self.dropped = 0
         """Frames for which the link had no room."""
         self.stopping = False
-        self._greeted = False
+        self._new = False
 
     @property
     def pid(self) -> int:
@@ -109,7 +113,7 @@ class Plane:
         self._link = ours
         self._started_ns = self._clock()
         self.next_start_ns = 0
-        self._greeted = False
+        self._new = True
         self._child = Child(self._loop, pid, self._ended)
         self._loop.add(ours.fileno(), self._read)
 
@@ -152,10 +156,10 @@ class Plane:
         self.next_start_ns = now + self._backoff_ns + 1
         self._backoff_ns = min(MAX_BACKOFF_NS, max(FIRST_BACKOFF_NS, self._backoff_ns * 2))
 
-    def greet(self) -> bool:
+    def is_new(self) -> bool:
         """True once for each plane that was started."""
-        greeted, self._greeted = self._greeted, True
-        return not greeted and self._link is not None
+        new, self._new = self._new, False
+        return new
 
     def finish(self) -> None:
         """Ask it to stop and wait until it has; it is not started again."""

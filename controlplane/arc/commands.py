@@ -1,5 +1,7 @@
-"""Commands from the plane, carried out. Nothing here trusts the sender: types were checked by the decoder,
-meaning is checked here, and no command names a file or a program.
+"""Commands from the plane, carried out.
+
+Nothing here trusts the sender: types were checked by the decoder, meaning is checked here, and no
+command names a file or a program.
 """
 
 from collections.abc import Callable

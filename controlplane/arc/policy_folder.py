@@ -16,7 +16,7 @@ _DECODER = msgspec.msgpack.Decoder(RuleSet)
 class PolicyFolder:
     """Calls `taken` with the result of each compilation, good or bad."""
 
-    def __init__(self, loop: Loop, path: str, defaults: bool, taken: Callable[[RuleSet], None]) -> None:
+    def __init__(self, loop: Loop, path: str, taken: Callable[[RuleSet], None], *, defaults: bool) -> None:
         self._loop = loop
         self._path = path
         self._defaults = defaults

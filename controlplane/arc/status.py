@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Final
 
 from controlplane.arc.kernel.events import COUNT_STREAM, STREAM_KEY, VALUE_STREAM, CountStream, ValueStream
-from controlplane.arc.kernel.sensors import NUMBERS, Sensors
+from controlplane.arc.kernel.sensors import NUMBERS, Sensor, Sensors
 from controlplane.arc.monitor.streams import Monitor, Place
 from controlplane.arc.reflex.engine import Engine
 from controlplane.arc.rulebook import RuleBook
@@ -102,3 +102,18 @@ def in_force(engine: Engine) -> tuple[ActInForce, ...]:
         )
         for held in islice(engine.in_force.values(), 100)
     )
+
+
+def health(
+    armed_ns: int, sensors: list[Sensor], engine: Engine, policy_error: str
+) -> dict[str, tuple[bool, str]]:
+    """Component -> (serving, reason), for those the arc knows of."""
+    opened = sorted(name or "node" for name in engine.breaker.open)
+    trouble = policy_error or (f"breaker open: {', '.join(opened)}" if opened else "")
+    components = {
+        "arc": (armed_ns > 0, "" if armed_ns else "not armed yet"),
+        "policy": (not trouble, trouble),
+    }
+    for sensor in sensors:
+        components[f"sensor.{sensor.name}"] = (not sensor.reason, sensor.reason)
+    return components

@@ -21,7 +21,7 @@ class Signal(NamedTuple):
 SIGNALS: tuple[Signal, ...] = (
     Signal("process.fork", "process", "count", "1", "processes forked"),
     Signal("process.exec", "process", "count", "1", "programs executed"),
-    Signal("process.exit_failure", "process", "count", "1", "processes that exited with a status other than 0"),
+    Signal("process.exit_failure", "process", "count", "1", "processes that did not exit with 0"),
     Signal("cpu.runq_delay", "cpu", "value", "ns", "time a runnable task waited for a CPU"),
 )
 

@@ -59,15 +59,14 @@ class Sensor:
             return None
         return Map(self._object.map_fd(name), key_size, value_size)
 
+    def lost(self) -> dict[str, int]:
+        """Events lost so far, by reason."""
+        return _losses(self._counters())
+
     def status(self) -> SensorStatus:
         """Read the counters and run times from the kernel."""
         counted = self._counters()
         times = [program.run_time() for program in self._programs]
-        lost = {
-            counter.name.removeprefix("LOST_").lower(): counted[counter]
-            for counter in Counter
-            if counter.name.startswith("LOST_")
-        }
         return SensorStatus(
             name=self.name,
             attached=not self.reason,
@@ -76,20 +75,17 @@ class Sensor:
             signals=self.signals,
             seen=counted[Counter.SEEN],
             emitted=counted[Counter.EMITTED],
-            lost=lost,
+            lost=_losses(counted),
             run_ns=sum(time for time, _ in times),
             runs=sum(runs for _, runs in times),
         )
 
     def _counters(self) -> list[int]:
-        cpus = possible_cpus()
-        counters = self.map("counters", 4, 8 * cpus)
+        counters = self.map("counters", 4, 8 * possible_cpus())
         if counters is None:
             return [0] * Counter.COUNTERS
-        return [
-            sum(memoryview(counters.lookup(i.to_bytes(4, "little")) or b"").cast("Q"))
-            for i in range(Counter.COUNTERS)
-        ]
+        found = (counters.lookup(i.to_bytes(4, "little")) or b"" for i in range(Counter.COUNTERS))
+        return [sum(memoryview(values).cast("Q")) for values in found]
 
     def close(self) -> None:
         """Detach and unload."""
@@ -99,6 +95,14 @@ class Sensor:
         if self._object is not None:
             self._object.close()
             self._object = None
+
+
+def _losses(counted: list[int]) -> dict[str, int]:
+    return {
+        counter.name.removeprefix("LOST_").lower(): counted[counter]
+        for counter in Counter
+        if counter.name.startswith("LOST_")
+    }
 
 
 class Sensors:

@@ -7,7 +7,7 @@ Owns what is in force and what is due. Waits for nothing: the loop calls `must_b
 import heapq
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Final, Literal, NamedTuple
 
 from controlplane.arc.kernel.events import Event
@@ -72,14 +72,14 @@ class Engine:
 
     def __init__(
         self,
-        acts: Callable[[str, bool], Act | None],
+        acts: Mapping[tuple[str, bool], Act],
         protection: Protection,
         breaker: Breaker,
         journal: Journal,
         in_force: dict[bytes, InForce],
         mode: Mode,
     ) -> None:
-        self._act_for = acts
+        self._acts = acts
         self._protection = protection
         self._journal = journal
         self._cooldowns = Cooldowns()
@@ -142,7 +142,7 @@ class Engine:
         )
 
     def _must_step(self, reflex: Reflex, number: int, step: Step) -> None:
-        act = self._act_for(step.act, bool(reflex.victim.pid))
+        act = self._acts.get((step.act, bool(reflex.victim.pid)))
         if act is None:
             return
         mode = self.effective_mode(reflex.rule)
@@ -158,9 +158,9 @@ class Engine:
     def _must_ask_guards(self, reflex: Reflex, act: Act, mode: Mode) -> Guard | None:
         if self._protection.must_forbid(reflex.victim):
             return "protected"
-        if mode == "enforce" and act.irreversible:
-            if not self.breaker.must_allow(reflex.rule.name, reflex.event_ns):
-                return "breaker"
+        stakes = mode == "enforce" and act.irreversible
+        if stakes and not self.breaker.must_allow(reflex.rule.name, reflex.event_ns):
+            return "breaker"
         return None
 
     def _must_refuse(self, reflex: Reflex, act: Act, guard: Guard) -> None:
@@ -314,9 +314,10 @@ class Engine:
             if chosen(due.reflex):
                 due.reflex.ended = True
 
-    def intents(self) -> Iterable[Intent]:
-        """Of the acts in force, for the journal to carry over."""
-        return [held.intent for held in self.in_force.values()]
+    def stop_acting(self, acting: Container[str], reason: Reason) -> None:
+        """Only the rules named may go on; the others' acts in force are taken back."""
+        self.end_all(lambda reflex: reflex.rule.name not in acting)
+        self.undo_where(lambda held: held.intent.rule not in acting, reason)
 
     def _must_schedule(self, due: Due) -> None:
         if due.at_ns:

@@ -1,5 +1,6 @@
 """What forbids an act: protection, cooldown, breaker. Each is asked on the hot path and remembers little."""
 
+import contextlib
 from collections import deque
 from collections.abc import Iterable
 from typing import Final
@@ -56,10 +57,8 @@ class Protection:
     def add_place(self, path: str | None) -> None:
         """Protect the cgroup at `path` and those above it, as whole cgroups."""
         while path and path != "/":
-            try:
+            with contextlib.suppress(OSError):
                 self._places.add(self._cgroups.id_of(path))
-            except OSError:
-                pass
             path = path.rpartition("/")[0]
 
     def forget(self, cgroup: int) -> None:

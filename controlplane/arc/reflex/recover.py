@@ -1,6 +1,6 @@
 """After a crash: read what a dead predecessor left in force from its journal, and take it back."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from controlplane.arc.reflex.acts import Act
 from controlplane.arc.reflex.engine import take_back
@@ -32,9 +32,9 @@ def left_in_force(records: Iterable[tuple[Header, Record]]) -> list[Intent]:
     return list(open_intents.values())
 
 
-def undo_left(intents: Iterable[Intent], acts: Callable[[str, bool], Act | None]) -> Iterator[Undo]:
+def undo_left(intents: Iterable[Intent], acts: Mapping[tuple[str, bool], Act]) -> Iterator[Undo]:
     """Take each back, the newest first, and say what came of it."""
     for intent in reversed(list(intents)):
-        act = acts(intent.act, bool(intent.pid))
+        act = acts.get((intent.act, bool(intent.pid)))
         if act is not None:
             yield take_back(act, intent, "restart")
