@@ -18,8 +18,8 @@ PACKAGES := clang bpftool libbpf-dev libc6-dev python3-venv \
 	clang-format gcc strace stress-ng
 
 # .venv is right if this file exists: its name says for which declarations, folder and interpreter.
-KEY := $(shell { cat pyproject.toml setup.py; echo '$(CURDIR)'; readlink -f '$(PYTHON)'; } | sha256sum | cut -c1-16)
-READY := .venv/.ready-$(KEY)
+KEY = { cat pyproject.toml setup.py; echo '$(CURDIR)'; readlink -f '$(PYTHON)'; } | sha256sum | cut -c1-16
+READY := .venv/.ready-$(shell $(KEY))
 
 .PHONY: help setup run test demo lint format bench proto events clean packages objects tools
 
@@ -97,7 +97,7 @@ $(READY):
 	echo "  pip     reflexarc[cli,dev]"
 	.venv/bin/python -m pip install -qq --disable-pip-version-check -e '.[cli,dev]'
 	rm -f .venv/.ready-*
-	touch $@
+	touch .venv/.ready-$$($(KEY))  # not $@: on a new machine the interpreter has only just been installed
 
 objects: packages $(READY)
 	@.venv/bin/python bpf/build.py $(OBJECTS)
