@@ -9,7 +9,8 @@ from typing import Final, Literal
 import msgspec
 
 from controlplane import __version__
-from controlplane.arc import realtime, status
+from controlplane.arc import realtime
+from controlplane.arc import status as answers
 from controlplane.arc.children import Plane
 from controlplane.arc.commands import Commands
 from controlplane.arc.feeling import Feeling
@@ -106,9 +107,9 @@ class Arc:
         missing = {
             name: sensor.reason for sensor in self._sensors.all if sensor.reason for name in sensor.signals
         }
-        streams = status.StreamReader(self._sensors, self._monitor)
+        streams = answers.StreamReader(self._sensors, self._monitor)
         return Commands(
-            self._book, self.engine, self.journal, streams, missing, self._status, self._rules_changed
+            self._book, self.engine, self.journal, streams, missing, self.status, self._rules_changed
         )
 
     def run(self) -> None:
@@ -190,7 +191,7 @@ class Arc:
 
     def _tell_health(self) -> None:
         """To each new plane once, then on every change."""
-        health = status.health(self._armed_ns, self._sensors.all, self.engine, self._policy_error)
+        health = answers.health(self._armed_ns, self._sensors.all, self.engine, self._policy_error)
         if health != self._health or self._plane.is_new():
             self._health = health
             self._plane.must_send(ENCODER.encode(Changed(health)))
@@ -223,7 +224,7 @@ class Arc:
         self._monitor.set_rules(rules)
         for name, gate in gates_for(rules, NUMBERS).items():
             self._sensors.set_gate(name, gate)
-        acting = {rule.name for rule in rules if self.engine.effective_mode(rule) == "enforce"}
+        acting = {rule.name for rule in rules if self.engine.must_effective_mode(rule) == "enforce"}
         self.engine.stop_acting(acting, "policy" if self.engine.mode == "enforce" else "mode")
 
     def _notice(
@@ -241,7 +242,8 @@ class Arc:
         )
         print(f"reflexarc: {name}: {text}", file=sys.stderr, flush=True)
 
-    def _status(self) -> Status:
+    def status(self) -> Status:
+        """One snapshot."""
         self._losses.look()
         engine = self.engine
         now = time.monotonic_ns()
@@ -259,10 +261,10 @@ class Arc:
             streams=self._monitor.streams(),
             rules=len(self._book.rules()),
             findings=dict(engine.findings),
-            reflexes=dict(engine.steps),
+            reflexes={f"{act}/{outcome}": count for (act, outcome), count in engine.steps.items()},
             latency=engine.latency.snapshot(time.time_ns() - now),
             breaker_open=tuple(sorted(engine.breaker.open)),
-            in_force=status.in_force(engine),
+            in_force=answers.in_force(engine),
             plane_restarts=self._plane.restarts,
             link_dropped=self._plane.dropped,
             journal_records=self.journal.index,

@@ -23,11 +23,12 @@ HOT: dict[str, set[str]] = {
 """Modules that run per event -> their functions that do not."""
 
 RARE: dict[str, str] = {
+    "_end": "the victim is dead",
     "_kill_one_by_one": "instead of cgroup.kill, which is there since Linux 5.14",
     "_roll": "once per segment of the journal",
     "_settle": "once per wake-up, when its acts are done",
-    "_take_up": "birth of a cgroup or of a protected process",
     "forget": "death of a cgroup",
+    "is_empty": "two comparisons, shared with the policy checks",
     "make_test": "first event of a stream",
     "name": "first event of a cgroup",
     "padded": "arithmetic, shared with the readers of segments",

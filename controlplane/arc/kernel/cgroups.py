@@ -86,7 +86,7 @@ class Cgroups:
                 continue
 
 
-def read_file(directory: int, name: str) -> str:
+def must_read_file(directory: int, name: str) -> str:
     """Contents of one control file, without the trailing newline; raises OSError."""
     fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
     try:

@@ -21,7 +21,7 @@ class Process(NamedTuple):
 
 def must_start_ticks(pid: int) -> int:
     """Start time since boot, in clock ticks; raises OSError when there is no such process."""
-    fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    fd = os.open(b"/proc/%d/stat" % pid, os.O_RDONLY | os.O_CLOEXEC)
     try:
         text = os.read(fd, 1024)
     finally:

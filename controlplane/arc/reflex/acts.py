@@ -9,7 +9,7 @@ import os
 import signal
 from typing import Final, NamedTuple, Protocol
 
-from controlplane.arc.kernel.cgroups import Cgroups, must_write_file, read_file
+from controlplane.arc.kernel.cgroups import Cgroups, must_write_file, must_read_file
 from controlplane.arc.kernel.events import EventKind
 from controlplane.arc.kernel.libbpf import Map
 from controlplane.arc.kernel.processes import must_open_process
@@ -48,7 +48,7 @@ class Act(Protocol):
     def undo(self, victim: Victim, previous: str) -> None:
         """Take it back; raises OSError or ForeignValueError."""
 
-    def effect(self, victim: Victim) -> Effect:
+    def must_effect(self, victim: Victim) -> Effect:
         """What will confirm it."""
 
 
@@ -65,7 +65,7 @@ class Freeze:
         """See `Act`."""
         fd = self._cgroups.must_open(victim.cgroup)
         try:
-            return Opened(fd, read_file(fd, "cgroup.freeze"))
+            return Opened(fd, must_read_file(fd, "cgroup.freeze"))
         except OSError:
             os.close(fd)
             raise
@@ -78,13 +78,13 @@ class Freeze:
         """See `Act`."""
         fd = self._cgroups.must_open(victim.cgroup)
         try:
-            if read_file(fd, "cgroup.freeze") != "1":
+            if must_read_file(fd, "cgroup.freeze") != "1":
                 raise ForeignValueError
             must_write_file(fd, "cgroup.freeze", previous.encode())
         finally:
             os.close(fd)
 
-    def effect(self, victim: Victim) -> Effect:
+    def must_effect(self, victim: Victim) -> Effect:
         """See `Act`."""
         return EventKind.FROZEN, victim.cgroup, 1
 
@@ -112,7 +112,7 @@ class KillCgroup:
     def undo(self, victim: Victim, previous: str) -> None:
         """Nobody comes back."""
 
-    def effect(self, victim: Victim) -> Effect:
+    def must_effect(self, victim: Victim) -> Effect:
         """See `Act`."""
         return EventKind.POPULATED, victim.cgroup, 0
 
@@ -139,7 +139,7 @@ class KillProcess:
     def undo(self, victim: Victim, previous: str) -> None:
         """Nobody comes back."""
 
-    def effect(self, victim: Victim) -> Effect:
+    def must_effect(self, victim: Victim) -> Effect:
         """See `Act`."""
         return EventKind.EXIT, victim.pid, victim.start_ns
 
@@ -147,7 +147,7 @@ class KillProcess:
 def _kill_one_by_one(directory: int) -> None:
     """Frozen first, so that nobody forks away; a frozen task still dies of SIGKILL."""
     must_write_file(directory, "cgroup.freeze", b"1")
-    for pid in read_file(directory, "cgroup.procs").split():
+    for pid in must_read_file(directory, "cgroup.procs").split():
         try:
             os.kill(int(pid), signal.SIGKILL)
         except ProcessLookupError:

@@ -62,7 +62,7 @@ class Due(NamedTuple):
     undo: bytes = b""
 
 
-def weaker(one: Mode, other: Mode) -> Mode:
+def must_weaker(one: Mode, other: Mode) -> Mode:
     """The mode that allows less."""
     return one if _WEAKEST[one] <= _WEAKEST[other] else other
 
@@ -92,14 +92,14 @@ class Engine:
         self.mode: Mode = mode
         self.latency = LatencyHistogram()
         self.findings: dict[str, int] = {}
-        self.steps: dict[str, int] = {}
-        """Steps by `act/outcome`."""
+        self.steps: dict[tuple[str, str], int] = {}
+        """Steps by (act, outcome)."""
 
-    def effective_mode(self, rule: Rule) -> Mode:
+    def must_effective_mode(self, rule: Rule) -> Mode:
         """What a rule may do now. One without a scope may look only."""
         if is_empty(rule.scope) or rule.name in self.breaker.open or "" in self.breaker.open:
-            return weaker(self.mode, "observe")
-        return weaker(self.mode, rule.mode)
+            return must_weaker(self.mode, "observe")
+        return must_weaker(self.mode, rule.mode)
 
     def must_begin(self, place: Place, rule: Rule, test: Test, event: Event) -> None:
         """A test fired: unless it cools down, record the finding and take the steps that are due at once."""
@@ -110,14 +110,14 @@ class Engine:
             return
         reflex = Reflex(rule, victim, event.time_ns, time.monotonic_ns())
         self.findings[rule.name] = self.findings.get(rule.name, 0) + 1
-        self._journal.must_append(self._finding(reflex, place, test, event))
+        self._journal.must_append(self._must_describe(reflex, place, test, event))
         for number, step in enumerate(rule.ladder):
             if step.after_ns == 0:
                 self._must_step(reflex, number, step)
             else:
-                self._must_schedule(Due(event.time_ns + step.after_ns, self._next(), reflex, number))
+                self._must_schedule(Due(event.time_ns + step.after_ns, self._must_number(), reflex, number))
 
-    def _finding(self, reflex: Reflex, place: Place, test: Test, event: Event) -> Finding:
+    def _must_describe(self, reflex: Reflex, place: Place, test: Test, event: Event) -> Finding:
         rule = reflex.rule
         return Finding(
             time_ns=event.time_ns,
@@ -138,21 +138,21 @@ class Engine:
             statistic=test.statistic,
             threshold=test.threshold,
             test=test.kind,
-            mode=self.effective_mode(rule),
+            mode=self.must_effective_mode(rule),
         )
 
     def _must_step(self, reflex: Reflex, number: int, step: Step) -> None:
         act = self._acts.get((step.act, bool(reflex.victim.pid)))
         if act is None:
             return
-        mode = self.effective_mode(reflex.rule)
+        mode = self.must_effective_mode(reflex.rule)
         guard = self._must_ask_guards(reflex, act, mode)
         if guard is not None:
             self._must_refuse(reflex, act, guard)
         elif mode == "enforce":
             self._must_act(reflex, number, step, act)
         else:
-            self._journal.must_append(self._intent(reflex, number, step, mode, ""))
+            self._journal.must_append(self._must_intend(reflex, number, step, mode, ""))
             self._must_tally(act.name, "observed")
 
     def _must_ask_guards(self, reflex: Reflex, act: Act, mode: Mode) -> Guard | None:
@@ -187,13 +187,13 @@ class Engine:
         except OSError:
             self._must_refuse(reflex, act, "gone")
             return
-        intent = self._intent(reflex, number, step, "enforce", opened.previous)
+        intent = self._must_intend(reflex, number, step, "enforce", opened.previous)
         self._journal.must_append(intent)
         error = ""
         try:
             act.must_apply(opened)
         except OSError as failure:
-            error = failure.strerror or str(failure)
+            error = failure.strerror or "failed"
         returned_ns = time.monotonic_ns()
         os.close(opened.fd)
         self._must_conclude(reflex, act, intent, returned_ns, error)
@@ -220,9 +220,11 @@ class Engine:
         self._must_await(reflex, act, intent.span_id)
         if not act.irreversible:
             self.in_force[intent.span_id] = InForce(reflex, act, intent)
-            self._must_schedule(Due(intent.until_ns, self._next(), reflex, intent.step, intent.span_id))
+            self._must_schedule(
+                Due(intent.until_ns, self._must_number(), reflex, intent.step, intent.span_id)
+            )
 
-    def _intent(self, reflex: Reflex, number: int, step: Step, mode: Mode, previous: str) -> Intent:
+    def _must_intend(self, reflex: Reflex, number: int, step: Step, mode: Mode, previous: str) -> Intent:
         now = time.monotonic_ns()
         victim = reflex.victim
         return Intent(
@@ -247,7 +249,7 @@ class Engine:
     def _must_await(self, reflex: Reflex, act: Act, span_id: bytes) -> None:
         if len(self._awaited) >= MAX_AWAITED:
             del self._awaited[next(iter(self._awaited))]
-        self._awaited[act.effect(reflex.victim)] = (reflex, span_id, act.name)
+        self._awaited[act.must_effect(reflex.victim)] = (reflex, span_id, act.name)
 
     def must_confirm(self, kind: int, who: int, value: int, time_ns: int) -> None:
         """A confirmation from the kernel; most are of no act of ours."""
@@ -266,9 +268,9 @@ class Engine:
             )
         )
         if name == "kill":
-            self._must_end(reflex)
+            self._end(reflex)
 
-    def _must_end(self, reflex: Reflex) -> None:
+    def _end(self, reflex: Reflex) -> None:
         """The victim is dead: what is still in force on it has no purpose."""
         reflex.ended = True
         self.undo_where(lambda held: held.reflex is reflex, "ended")
@@ -323,12 +325,12 @@ class Engine:
         if due.at_ns:
             heapq.heappush(self._due, due)
 
-    def _next(self) -> int:
+    def _must_number(self) -> int:
         self._order += 1
         return self._order
 
     def _must_tally(self, act: str, outcome: str) -> None:
-        key = f"{act}/{outcome}"
+        key = (act, outcome)
         self.steps[key] = self.steps.get(key, 0) + 1
 
 
@@ -349,7 +351,7 @@ def take_back(act: Act, intent: Intent, reason: Reason, actor: str = "") -> Undo
     except ForeignValueError:
         error = "foreign"
     except OSError as failure:
-        error = "" if failure.errno in GONE else str(failure.strerror)
+        error = "" if failure.errno in GONE else failure.strerror or "failed"
     return Undo(
         time_ns=time.monotonic_ns(),
         trace_id=intent.trace_id,
