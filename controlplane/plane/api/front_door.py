@@ -133,5 +133,5 @@ async def _abort(context: Context, error: Exception, request_id: str, path: str)
     if answer is None:
         log.error("request %s, %s", request_id, path, exc_info=error)
         answer = ApiError(grpc.StatusCode.INTERNAL, f"internal error, logged as {request_id}")
-    metadata: list[tuple[str, str | bytes]] = [(REQUEST_ID, request_id), *answer.metadata()]
+    metadata: tuple[tuple[str, str | bytes], ...] = ((REQUEST_ID, request_id), *answer.metadata())
     await context.abort(answer.code, answer.message, metadata)

@@ -26,7 +26,8 @@ class Health:
     def __init__(self) -> None:
         self._serving: dict[str, bool] = {"": False}
         self._changed = asyncio.Event()
-        self._watchers = 0
+        self.watchers = 0
+        """Clients watching now."""
 
     def update(self, components: Mapping[str, bool]) -> None:
         """Takes news of some components; the others stay as they are."""
@@ -50,9 +51,9 @@ class Health:
         self, request: pb.HealthCheckRequest, context: Context
     ) -> AsyncIterator[pb.HealthCheckResponse]:
         """One component now and whenever it changes; SERVICE_UNKNOWN as long as it is unknown."""
-        if self._watchers >= MAX_WATCHERS:
+        if self.watchers >= MAX_WATCHERS:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many watchers")
-        self._watchers += 1
+        self.watchers += 1
         try:
             told = None
             while True:
@@ -63,7 +64,7 @@ class Health:
                 else:
                     await changed.wait()
         finally:
-            self._watchers -= 1
+            self.watchers -= 1
 
     def _status(self, name: str) -> pb.HealthCheckResponse.ServingStatus:
         match self._serving.get(name):
