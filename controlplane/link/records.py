@@ -105,7 +105,8 @@ class Undo(_InReflex, frozen=True, kw_only=True):
     reason: Reason
     ok: bool
     error: str = ""
-    """`foreign` when somebody else changed the value in between and theirs was left."""
+    """`foreign`: somebody else changed the value in between and theirs was left; `shared`: another reflex
+    still holds the victim by the same act."""
     actor: str = ""
     event_ns: int
 

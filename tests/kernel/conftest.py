@@ -4,6 +4,7 @@ The arc runs in the test's process without plane and without real-time, so that 
 events in the arc's own epoll. Every rule is scoped to cgroups that the test made.
 """
 
+import itertools
 import os
 import signal
 import subprocess
@@ -24,6 +25,7 @@ from controlplane.link.rules import NS, Boot, Rate, Rule, RuleSet, Scope, Step
 
 T = TypeVar("T")
 WATCHDOG_SECONDS = 40
+NUMBERS = itertools.count()
 
 
 class TestCgroup:
@@ -45,7 +47,6 @@ class TestCgroup:
         process = subprocess.Popen(
             ["sh", "-c", 'echo 0 > "$0"; exec "$@"', procs, *command],
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
         )
         self.started.append(process)
         return process
@@ -64,7 +65,8 @@ class TestCgroup:
         (self.directory / "cgroup.freeze").write_text("0")
         (self.directory / "cgroup.kill").write_text("1")
         for process in self.started:
-            process.communicate(timeout=10)
+            with process:
+                process.wait(10)
         self.started.clear()
 
     def remove(self) -> None:
@@ -111,7 +113,7 @@ def make_cgroup(mount: Path) -> Iterator[Callable[[], TestCgroup]]:
     made: list[TestCgroup] = []
 
     def make() -> TestCgroup:
-        name = f"reflexarc-test-{os.getpid()}-{len(made)}"
+        name = f"reflexarc-test-{os.getpid()}-{next(NUMBERS)}"
         made.append(TestCgroup(mount / name, f"/{name}"))
         return made[-1]
 

@@ -15,7 +15,8 @@ def test_freeze_is_done_confirmed_and_undone_when_its_time_is_over(turn: Turn, c
     turned = turn(fork_rule(cgroup, Step("freeze", for_ns=BRIEF_NS)))
     fork_in(cgroup.run(*FORKER), 5)
     undo = turned.await_record(Undo)
-    finding, intent, outcome, effect = (turned.of(kind)[0] for kind in (Finding, Intent, Outcome, Effect))
+    finding, intent = turned.of(Finding)[0], turned.of(Intent)[0]
+    outcome, effect = turned.of(Outcome)[0], turned.of(Effect)[0]
     assert (finding.path, finding.cgroup, finding.comm) == (cgroup.path, cgroup.id, "sh")
     assert finding.statistic > finding.threshold == 1
     assert outcome.ok
@@ -97,6 +98,19 @@ def test_without_a_scope_a_rule_only_observes(turn: Turn, cgroup: TestCgroup) ->
     assert not turned.of(Outcome)
 
 
+def test_two_rules_on_one_victim_share_the_freeze(turn: Turn, cgroup: TestCgroup) -> None:
+    brief = fork_rule(cgroup, Step("freeze", for_ns=BRIEF_NS), name="brief")
+    longer = fork_rule(cgroup, Step("freeze", for_ns=4 * BRIEF_NS), name="longer")
+    turned = turn(brief, longer)
+    fork_in(cgroup.run(*FORKER), 5)
+    first = turned.await_record(Undo)
+    assert (first.rule, first.error) == ("brief", "shared")
+    assert cgroup.frozen
+    turned.turn_until(lambda: len(turned.of(Undo)) == 2)
+    assert (turned.of(Undo)[1].rule, turned.of(Undo)[1].error) == ("longer", "")
+    assert cgroup.read("cgroup.freeze") == "0"
+
+
 def test_cooldown_holds_back_the_next_reflex(turn: Turn, cgroup: TestCgroup) -> None:
     turned = turn(fork_rule(cgroup, Step("observe"), cooldown_ns=60 * NS))
     process = cgroup.run(*FORKER)
@@ -104,7 +118,6 @@ def test_cooldown_holds_back_the_next_reflex(turn: Turn, cgroup: TestCgroup) -> 
     felt = turned.arc.engine.findings
     turned.turn_until(lambda: bool(felt))
     fork_in(process, 50)
-    process.communicate(timeout=10) if process.stdin is None else process.stdin.close()
     turned.turn_until(lambda: turned.arc.status().events["process.fork"] >= 100)
     assert felt == {"test-forks": 1}
 

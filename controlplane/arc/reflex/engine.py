@@ -24,6 +24,8 @@ from controlplane.link.rules import Rule, Step, is_empty
 from controlplane.link.signals import BY_NAME
 
 Guard = Literal["protected", "cooldown", "breaker", "scope", "gone", "identity"]
+Holding = tuple[str, tuple[int, int, int]]
+"""Act and victim."""
 MAX_AWAITED: Final = 4096
 _WEAKEST: Final[Mapping[Mode, int]] = {"off": 0, "observe": 1, "enforce": 2}
 
@@ -86,6 +88,8 @@ class Engine:
         self._due: list[Due] = []
         self._order = 0
         self._awaited: dict[tuple[int, int, int], tuple[Reflex, bytes, str]] = {}
+        self._holders: dict[Holding, tuple[int, str]] = {}
+        """How many reflexes hold a victim by the same act, and the value before the first."""
         self.breaker = breaker
         self.in_force = in_force
         """By span of the intent."""
@@ -104,8 +108,7 @@ class Engine:
     def must_begin(self, place: Place, rule: Rule, test: Test, event: Event) -> None:
         """A test fired: unless it cools down, record the finding and take the steps that are due at once."""
         victim = must_victim(place, rule, event)
-        ladder_ns = rule.ladder[-1].after_ns if rule.ladder else 0
-        until_ns = event.time_ns + max(rule.cooldown_ns, ladder_ns)
+        until_ns = event.time_ns + must_quiet_time(rule)
         if not self._cooldowns.must_enter(rule.name, victim, event.time_ns, until_ns):
             return
         reflex = Reflex(rule, victim, event.time_ns, time.monotonic_ns())
@@ -187,7 +190,8 @@ class Engine:
         except OSError:
             self._must_refuse(reflex, act, "gone")
             return
-        intent = self._must_intend(reflex, number, step, "enforce", opened.previous)
+        previous = self._must_previous(act, reflex.victim, opened.previous)
+        intent = self._must_intend(reflex, number, step, "enforce", previous)
         self._journal.must_append(intent)
         error = ""
         try:
@@ -220,6 +224,8 @@ class Engine:
         self._must_await(reflex, act, intent.span_id)
         if not act.irreversible:
             self.in_force[intent.span_id] = InForce(reflex, act, intent)
+            key = (act.name, reflex.victim.key)
+            self._holders[key] = (self._must_holders(key) + 1, intent.previous)
             self._must_schedule(
                 Due(intent.until_ns, self._must_number(), reflex, intent.step, intent.span_id)
             )
@@ -245,6 +251,15 @@ class Engine:
             mode=mode,
             event_ns=reflex.event_ns,
         )
+
+    def _must_previous(self, act: Act, victim: Victim, found: str) -> str:
+        """The value before any act of ours: another reflex may hold the same victim already."""
+        held = self._holders.get((act.name, victim.key))
+        return found if held is None else held[1]
+
+    def _must_holders(self, key: Holding) -> int:
+        held = self._holders.get(key)
+        return 0 if held is None else held[0]
 
     def _must_await(self, reflex: Reflex, act: Act, span_id: bytes) -> None:
         if len(self._awaited) >= MAX_AWAITED:
@@ -307,7 +322,13 @@ class Engine:
         held = self.in_force.pop(span_id)
         if reason in ("command", "policy", "mode", "stop"):
             held.reflex.ended = True
-        self._journal.must_append(take_back(held.act, held.intent, reason, actor))
+        key = (held.act.name, held.reflex.victim.key)
+        others = self._must_holders(key) - 1
+        if others:
+            self._holders[key] = (others, held.intent.previous)
+        else:
+            del self._holders[key]
+        self._journal.must_append(take_back(held.act, held.intent, reason, actor, shared=others > 0))
         self._must_tally(held.act.name, "undone")
 
     def end_all(self, chosen: Callable[[Reflex], bool]) -> None:
@@ -342,12 +363,24 @@ def must_victim(place: Place, rule: Rule, event: Event) -> Victim:
     return Victim(place.cgroup, place.path, event.pid, event.start_ns, comm)
 
 
-def take_back(act: Act, intent: Intent, reason: Reason, actor: str = "") -> Undo:
-    """Undo an act and say what came of it. A victim that is gone needs no undo."""
+def must_quiet_time(rule: Rule) -> int:
+    """One reflex of a rule against a victim at a time: its cooldown, or longer while its ladder lasts."""
+    quiet = rule.cooldown_ns
+    for step in rule.ladder:
+        quiet = max(quiet, step.after_ns + step.for_ns)
+    return quiet
+
+
+def take_back(act: Act, intent: Intent, reason: Reason, actor: str = "", *, shared: bool = False) -> Undo:
+    """Undo an act and say what came of it. A victim that is gone needs no undo.
+
+    `shared`: another reflex holds the victim by the same act, so the value stays until that one lets go.
+    """
     victim = Victim(intent.cgroup, intent.path, intent.pid, intent.start_ns, intent.comm)
-    error = ""
+    error = "shared" if shared else ""
     try:
-        act.undo(victim, intent.previous)
+        if not shared:
+            act.undo(victim, intent.previous)
     except ForeignValueError:
         error = "foreign"
     except OSError as failure:
@@ -363,7 +396,7 @@ def take_back(act: Act, intent: Intent, reason: Reason, actor: str = "") -> Undo
         path=intent.path,
         pid=intent.pid,
         reason=reason,
-        ok=error in ("", "foreign"),
+        ok=error in ("", "foreign", "shared"),
         error=error,
         actor=actor,
         event_ns=intent.event_ns,

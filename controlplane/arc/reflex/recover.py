@@ -33,8 +33,11 @@ def left_in_force(records: Iterable[tuple[Header, Record]]) -> list[Intent]:
 
 
 def undo_left(intents: Iterable[Intent], acts: Mapping[tuple[str, bool], Act]) -> Iterator[Undo]:
-    """Take each back, the newest first, and say what came of it."""
-    for intent in reversed(list(intents)):
+    """Take each back, and say what came of it. Of several on one victim the last one writes the value."""
+    left = list(intents)
+    last = {(intent.act, intent.cgroup, intent.pid): intent for intent in left}
+    for intent in left:
         act = acts.get((intent.act, bool(intent.pid)))
         if act is not None:
-            yield take_back(act, intent, "restart")
+            shared = last[intent.act, intent.cgroup, intent.pid] is not intent
+            yield take_back(act, intent, "restart", shared=shared)
