@@ -117,9 +117,9 @@ class Commands:
 
     def _undo(self, command: UndoActs) -> Result:
         wanted = command.trace_id
-        if wanted and not any(held.intent.trace_id == wanted for held in self._engine.in_force.values()):
+        if wanted and not any(held.intent.trace_id == wanted for held in self._engine.holdings.all()):
             return Refused("not_found", "nothing of that reflex is in force")
-        self._engine.end_all(lambda reflex: not wanted or reflex.trace_id == wanted)
+        self._engine.end_where(lambda reflex: not wanted or reflex.trace_id == wanted)
         count = self._engine.undo_where(
             lambda held: not wanted or held.intent.trace_id == wanted, "command", command.actor
         )

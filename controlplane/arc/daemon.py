@@ -24,8 +24,9 @@ from controlplane.arc.monitor.gates import gates_for
 from controlplane.arc.monitor.streams import Monitor
 from controlplane.arc.policy_folder import PolicyFolder
 from controlplane.arc.reflex.acts import Act, Freeze, KillCgroup, KillProcess
-from controlplane.arc.reflex.engine import Engine, InForce
+from controlplane.arc.reflex.engine import Engine
 from controlplane.arc.reflex.guards import Breaker, Protection
+from controlplane.arc.reflex.holdings import Holdings
 from controlplane.arc.reflex.journal import Journal, read_records
 from controlplane.arc.reflex.recover import left_in_force, undo_left
 from controlplane.arc.rulebook import RuleBook
@@ -89,18 +90,18 @@ class Arc:
         config = self._config
         left = left_in_force(read_records(self._folder.journal_fd))
         undone = list(undo_left(left, self._acts))
-        held: dict[bytes, InForce] = {}
+        holdings = Holdings()
         journal = Journal(
             self._folder.journal_fd,
             config.journal_head_bytes,
             config.journal_head_segments,
             self._folder.gid,
-            lambda: [each.intent for each in held.values()],
+            lambda: [held.intent for held in holdings.all()],
         )
         for record in undone:
             journal.must_append(record)
         breaker = Breaker(config.breaker_acts, config.breaker_window_s * NS)
-        engine = Engine(self._acts, self._protection, breaker, journal, held, config.mode)
+        engine = Engine(self._acts, self._protection, breaker, journal, holdings, config.mode)
         return engine, journal, len(undone)
 
     def _make_commands(self) -> Commands:

@@ -100,7 +100,7 @@ def in_force(engine: Engine) -> tuple[ActInForce, ...]:
             since_ns=held.intent.time_ns,
             until_ns=held.intent.until_ns,
         )
-        for held in islice(engine.in_force.values(), 100)
+        for held in engine.holdings.all()[:100]
     )
 
 

@@ -13,6 +13,9 @@ from controlplane.link.config import Mode
 Reason = Literal["timer", "command", "restart", "stop", "policy", "mode", "ended"]
 """Why an act was taken back; `ended`: its victim is gone."""
 
+Guard = Literal["protected", "breaker", "gone"]
+"""What forbade an act; `gone`: there was nobody left to act upon."""
+
 
 class _Record(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     time_ns: int
@@ -117,7 +120,7 @@ class GuardRefused(_InReflex, frozen=True, kw_only=True):
     parent_id: bytes
     rule: str
     act: str
-    guard: Literal["protected", "cooldown", "breaker", "scope", "gone", "identity"]
+    guard: Guard
     detail: str = ""
     path: str = ""
     pid: int = 0

@@ -9,7 +9,7 @@ import os
 import signal
 from typing import Final, NamedTuple, Protocol
 
-from controlplane.arc.kernel.cgroups import Cgroups, must_write_file, must_read_file
+from controlplane.arc.kernel.cgroups import Cgroups, must_read_file, must_write_file
 from controlplane.arc.kernel.events import EventKind
 from controlplane.arc.kernel.libbpf import Map
 from controlplane.arc.kernel.processes import must_open_process

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 from controlplane.arc.reflex.acts import Act
-from controlplane.arc.reflex.engine import take_back
 from controlplane.arc.reflex.journal import boot_id
+from controlplane.arc.reflex.telling import take_back
 from controlplane.link.records import Intent, Outcome, Record, Undo
 from controlplane.link.rules import IRREVERSIBLE
 from controlplane.link.segment import Header

@@ -1,0 +1,160 @@
+"""A reflex in the journal's words: makes the records, and takes an act back while saying what came of it."""
+
+import os
+import time
+
+from controlplane.arc.kernel.events import Event
+from controlplane.arc.monitor.streams import Place
+from controlplane.arc.monitor.tests import Test
+from controlplane.arc.reflex.acts import GONE, Act, ForeignValueError
+from controlplane.arc.reflex.victims import Victim
+from controlplane.link.config import Mode
+from controlplane.link.records import Effect, Finding, Guard, GuardRefused, Intent, Outcome, Reason, Undo
+from controlplane.link.rules import Rule, Step
+from controlplane.link.signals import BY_NAME
+
+
+class Reflex:
+    """One run of a rule's ladder against one victim."""
+
+    __slots__ = ("decided_ns", "ended", "event_ns", "root", "rule", "trace_id", "victim")
+
+    def __init__(self, rule: Rule, victim: Victim, event_ns: int) -> None:
+        self.decided_ns = time.monotonic_ns()
+        identity = os.urandom(24)
+        self.trace_id = identity[:16]
+        self.root = identity[16:]
+        """Span of the finding, parent of every step's."""
+        self.rule = rule
+        self.victim = victim
+        self.event_ns = event_ns
+        self.ended = False
+
+
+def must_text(comm: bytes) -> str:
+    """A command name as the kernel has it."""
+    return comm.rstrip(b"\0").decode(errors="replace")
+
+
+def must_finding(reflex: Reflex, place: Place, test: Test, event: Event, mode: Mode) -> Finding:
+    """What fired, and with what evidence."""
+    rule = reflex.rule
+    return Finding(
+        time_ns=event.time_ns,
+        trace_id=reflex.trace_id,
+        span_id=reflex.root,
+        decided_ns=reflex.decided_ns,
+        rule=rule.name,
+        signal=rule.signal,
+        unit=BY_NAME[rule.signal].unit,
+        cgroup=place.cgroup,
+        path=place.path,
+        pid=event.pid,
+        start_ns=event.start_ns,
+        comm=must_text(event.comm),
+        culprit=event.culprit,
+        count=event.weight,
+        value=event.value,
+        statistic=test.statistic,
+        threshold=test.threshold,
+        test=test.kind,
+        mode=mode,
+    )
+
+
+def must_intent(reflex: Reflex, number: int, step: Step, mode: Mode, previous: str) -> Intent:
+    """An act about to be tried, or that would have been."""
+    now = time.monotonic_ns()
+    victim = reflex.victim
+    return Intent(
+        time_ns=now,
+        trace_id=reflex.trace_id,
+        span_id=os.urandom(8),
+        parent_id=reflex.root,
+        rule=reflex.rule.name,
+        step=number,
+        act=step.act,
+        cgroup=victim.cgroup,
+        path=victim.path,
+        pid=victim.pid,
+        start_ns=victim.start_ns,
+        comm=victim.comm,
+        previous=previous,
+        until_ns=now + step.for_ns if step.for_ns else 0,
+        mode=mode,
+        event_ns=reflex.event_ns,
+    )
+
+
+def must_outcome(reflex: Reflex, intent: Intent, returned_ns: int, error: str) -> Outcome:
+    """The act's system calls returned."""
+    return Outcome(
+        time_ns=returned_ns,
+        trace_id=reflex.trace_id,
+        span_id=intent.span_id,
+        rule=intent.rule,
+        act=intent.act,
+        ok=not error,
+        error=error,
+        event_ns=reflex.event_ns,
+        decided_ns=reflex.decided_ns,
+    )
+
+
+def must_effect(reflex: Reflex, span_id: bytes, act: str, time_ns: int) -> Effect:
+    """The kernel confirmed the act."""
+    return Effect(
+        time_ns=time_ns,
+        trace_id=reflex.trace_id,
+        span_id=span_id,
+        rule=reflex.rule.name,
+        act=act,
+        event_ns=reflex.event_ns,
+    )
+
+
+def must_refusal(reflex: Reflex, act: str, guard: Guard) -> GuardRefused:
+    """A guard forbade an act."""
+    return GuardRefused(
+        time_ns=time.monotonic_ns(),
+        trace_id=reflex.trace_id,
+        span_id=os.urandom(8),
+        parent_id=reflex.root,
+        rule=reflex.rule.name,
+        act=act,
+        guard=guard,
+        path=reflex.victim.path,
+        pid=reflex.victim.pid,
+    )
+
+
+def take_back(act: Act, intent: Intent, reason: Reason, actor: str = "", *, shared: bool = False) -> Undo:
+    """Undo an act and say what came of it. A victim that is gone needs no undo.
+
+    `shared`: another reflex holds the victim by the same act, so the value stays until that one lets go.
+    """
+    victim = Victim(intent.cgroup, intent.path, intent.pid, intent.start_ns, intent.comm)
+    error = "shared" if shared else ""
+    try:
+        if not shared:
+            act.undo(victim, intent.previous)
+    except ForeignValueError:
+        error = "foreign"
+    except OSError as failure:
+        error = "" if failure.errno in GONE else failure.strerror or "failed"
+    return Undo(
+        time_ns=time.monotonic_ns(),
+        trace_id=intent.trace_id,
+        span_id=os.urandom(8),
+        parent_id=intent.span_id,
+        rule=intent.rule,
+        act=intent.act,
+        cgroup=intent.cgroup,
+        path=intent.path,
+        pid=intent.pid,
+        reason=reason,
+        ok=error in ("", "foreign", "shared"),
+        error=error,
+        actor=actor,
+        event_ns=intent.event_ns,
+    )
