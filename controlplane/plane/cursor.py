@@ -42,13 +42,13 @@ _DECODER = msgspec.json.Decoder(Cursor)
 
 
 def load(path: Path) -> Cursor:
-    """The remembered place; the beginning where none was, or where the file cannot be understood.
+    """The remembered place; the beginning where none was, or where the file cannot be read.
 
     To begin again repeats records, each recognisable by its uid; to guess would lose some.
     """
     try:
         return _DECODER.decode(path.read_bytes())
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError):
         return Cursor()
 
 

@@ -4,12 +4,13 @@ Owns the files in `<state_dir>/journal`, and nothing else: what is synced is han
 acknowledged is known to `cursor`. Blocking; every call comes from one thread.
 """
 
+import fcntl
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import BinaryIO, Final, NamedTuple
 
 from controlplane.link.segment import (
     HEADER,
@@ -85,19 +86,37 @@ class Journal:
         self._kept = kept
         self._cap = cap
         self._buffer = bytearray(CHUNK)
+        self._lock: BinaryIO | None = None
         self._segments: dict[int, Segment] = {}
         """By number, in order."""
         self._copies: dict[int, Segment] = {}
         """The copy of each segment of the head, by the head's number."""
 
     def open(self) -> None:
-        """Take stock of what is on the disk; a torn tail is cut back to the last whole record."""
+        """Lock the folder and take stock of it; a torn tail is cut back to the last whole record.
+
+        Raises OSError, after which it may be tried again: BlockingIOError while another plane holds the lock.
+        """
         self._kept.mkdir(mode=0o700, exist_ok=True)
+        if self._lock is None:
+            lock = (self._kept / "lock").open("wb")
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                lock.close()
+                raise
+            self._lock = lock
+        self._segments.clear()
         paths = sorted(path for path in self._kept.iterdir() if segment_of(path.name) is not None)
         for path in paths:
             segment = _take_stock(path, torn=path is paths[-1])
             if segment is not None:
                 self._segments[segment.number] = segment
+
+    def close(self) -> None:
+        """Leave the folder to the next plane."""
+        if self._lock is not None:
+            self._lock.close()
 
     @property
     def size(self) -> int:

@@ -74,6 +74,8 @@ def drop(user: str) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     _prctl(libc, _PR_SET_NO_NEW_PRIVS, 1)
     if os.geteuid() == 0:
+        # The arc is the last to be killed for want of memory; this process can be started again.
+        Path("/proc/self/oom_score_adj").write_text("0", encoding="ascii")
         _become(libc, account(user))
     # A change of credentials resets both flags, so they come after it. A core would hold journal and keys.
     _prctl(libc, _PR_SET_DUMPABLE, 0)

@@ -6,8 +6,9 @@ cannot be understood is counted and passed over, for the exporter to put aside.
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -17,6 +18,7 @@ from controlplane.link.records import DECODER, Record
 from controlplane.plane.cursor import Cursor
 from controlplane.plane.journal import Journal, Stored
 
+RETRY_S: Final = 2.0
 REPLAYED: Final = 4
 """Segments told again at the start, for the history."""
 
@@ -47,54 +49,68 @@ class Pump:
         *,
         feed: Feed,
         moved: Callable[[int], None],
-        synced: Callable[[], None],
+        opened: Callable[[], None],
+        synced: Callable[[], Awaitable[None]],
         trouble: Callable[[str], None],
     ) -> None:
-        """`synced` is called when more is on the disk, `trouble` with why nothing can be (empty: it can)."""
+        """`opened` is called once there is a journal to read, `synced` when there is more of it.
+
+        `moved` names a segment of the head that is whole on the disk, `trouble` says why nothing can be
+        written (empty: it can).
+        """
         self.tally = Tally()
         self._journal = journal
         self._disk = disk
         self._doorbell = doorbell
         self._feed = feed
         self._moved = moved
+        self._opened = opened
         self._synced = synced
         self._trouble = trouble
+        self._is_open = False
         self._rung = asyncio.Event()
 
-    async def replay(self) -> None:
-        """Tell the last segments again: what the history of this process begins with."""
-        stored = await self._in_thread(lambda: list(self._journal.last(REPLAYED)))
-        self._hand_on(stored)
-
     async def run(self) -> None:
-        """Pump until cancelled."""
+        """Pump until cancelled. A disk that refuses is tried again at the next bell, or a little later."""
         loop = asyncio.get_running_loop()
         loop.add_reader(self._doorbell, self._on_bell)
         try:
             while True:
-                await self.drain()
-                await self._rung.wait()
+                healthy = await self.drain()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(None if healthy else RETRY_S):
+                        await self._rung.wait()
                 self._rung.clear()
         finally:
             loop.remove_reader(self._doorbell)
 
-    async def drain(self) -> None:
-        """Copy everything that is in the head now. A disk that refuses is tried again at the next bell."""
-        more = True
-        while more:
-            try:
-                pulled = await self._in_thread(self._journal.pull)
-            except OSError as error:
-                self.tally.write_errors += 1
-                self._trouble(f"the journal cannot be kept: {error.strerror or error}")
-                return
-            self._trouble("")
-            self._hand_on(pulled.stored)
-            for segment in pulled.moved:
-                self._moved(segment)
-            more = bool(pulled.stored)
-            if more:
-                self._synced()
+    async def drain(self) -> bool:
+        """Copy everything that is in the head now; False where the disk refused."""
+        try:
+            if not self._is_open:
+                await self._open()
+            while await self._pull():
+                await self._synced()
+        except OSError as error:
+            self.tally.write_errors += 1
+            self._trouble(f"the journal cannot be kept: {error.strerror or error}")
+            return False
+        self._trouble("")
+        return True
+
+    async def _open(self) -> None:
+        """The last segments are told again: they are the history this process begins with."""
+        await self._in_thread(self._journal.open)
+        self._hand_on(await self._in_thread(lambda: list(self._journal.last(REPLAYED))))
+        self._is_open = True
+        self._opened()
+
+    async def _pull(self) -> bool:
+        pulled = await self._in_thread(self._journal.pull)
+        self._hand_on(pulled.stored)
+        for segment in pulled.moved:
+            self._moved(segment)
+        return bool(pulled.stored)
 
     def _on_bell(self) -> None:
         os.eventfd_read(self._doorbell)

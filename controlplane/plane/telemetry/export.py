@@ -77,7 +77,7 @@ class Exporter:
         """Records by what became of them: `exported`, `rejected`, `dead_letter`, `dropped`."""
         self.failures: Counter[str] = Counter()
         """Failed attempts, by status code."""
-        self.cursor = cursors.load(paths.cursor)
+        self.cursor = Cursor()
         self._journal = journal
         self._disk = disk
         self._logs = logs
@@ -98,6 +98,11 @@ class Exporter:
         """Bytes of the journal the collector has not acknowledged."""
         return self._journal.backlog(self.cursor)
 
+    def begin(self) -> None:
+        """The journal can be read: from where the last exporter stopped."""
+        self.cursor = cursors.load(self._paths.cursor)
+        self.wake()
+
     def wake(self) -> None:
         """More is on the disk."""
         self._settled.clear()
@@ -110,21 +115,24 @@ class Exporter:
 
     async def run(self) -> None:
         """Export until cancelled; what was sent and not acknowledged is sent again at the next start."""
-        while True:
-            self._more.clear()
-            start = self.cursor
-            try:
-                items, end = await self._read(start)
-            except OSError as error:
-                await self._pause("DISK", f"the journal cannot be read: {error.strerror or error}")
-                continue
-            if items:
-                await self._deliver(await asyncio.to_thread(self._make, items))
-                await self._acknowledge(start, end, items)
-            else:
-                self._trouble(self._unsaved)
-                self._settled.set()
-                await self._more.wait()
+        async with self._collector:
+            while True:
+                self._more.clear()
+                try:
+                    await self._export_batch()
+                except OSError as error:
+                    await self._pause("DISK", f"the journal cannot be read: {error.strerror or error}")
+
+    async def _export_batch(self) -> None:
+        start = self.cursor
+        items, end = await self._read(start)
+        if items:
+            await self._deliver(await asyncio.to_thread(self._make, items))
+            await self._acknowledge(start, end, items)
+        else:
+            self._trouble(self._unsaved)
+            self._settled.set()
+            await self._more.wait()
 
     async def make_room(self) -> None:
         """Hold the journal's bound; what goes before it was acknowledged is told as soon as may be."""

@@ -14,12 +14,12 @@ from controlplane.link.config import Config
 DEFAULT_PORT: Final = 4317
 
 
-class ExportSettingsError(ValueError):
-    """A setting of the export that cannot be meant."""
+class SettingsError(ValueError):
+    """A setting that cannot be meant."""
 
 
 def with_environment(config: Config, environ: Mapping[str, str]) -> Config:
-    """The configuration with OTEL_* filled in. Raises ExportSettingsError."""
+    """The configuration with OTEL_* filled in. Raises SettingsError."""
     endpoint = environ.get("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT") or environ.get(
         "OTEL_EXPORTER_OTLP_ENDPOINT", ""
     )
@@ -39,14 +39,14 @@ def with_environment(config: Config, environ: Mapping[str, str]) -> Config:
 
 
 def target(endpoint: str) -> tuple[str, bool]:
-    """`host:port` and whether to use TLS, of an OTLP/gRPC endpoint. Raises ExportSettingsError."""
+    """`host:port` and whether to use TLS, of an OTLP/gRPC endpoint. Raises SettingsError."""
     parts = urlsplit(endpoint)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path not in {"", "/"}:
-        raise ExportSettingsError(f"export endpoint {endpoint!r} is not of the form http(s)://host:port")
+        raise SettingsError(f"export endpoint {endpoint!r} is not of the form http(s)://host:port")
     try:
         port = parts.port or DEFAULT_PORT
     except ValueError as error:
-        raise ExportSettingsError(f"export endpoint {endpoint!r}: {error}") from None
+        raise SettingsError(f"export endpoint {endpoint!r}: {error}") from None
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{host}:{port}", parts.scheme == "https"
 
@@ -57,6 +57,6 @@ def _pairs(environ: Mapping[str, str], variable: str) -> dict[str, str]:
     for item in filter(None, (part.strip() for part in environ.get(variable, "").split(","))):
         key, equals, value = item.partition("=")
         if not equals or not key.strip():
-            raise ExportSettingsError(f"{variable}: {item!r} is not of the form key=value")
+            raise SettingsError(f"{variable}: {item!r} is not of the form key=value")
         pairs[unquote(key.strip())] = unquote(value.strip())
     return pairs

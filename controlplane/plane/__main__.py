@@ -1,0 +1,57 @@
+"""`python -m controlplane.plane --link-fd N --doorbell-fd M --config-fd K`: what the arc starts.
+
+Gives up its privileges first and imports the rest of the plane afterwards. Exit codes: 0 stopped, 1 failed,
+3 bad configuration.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from controlplane.plane.privileges import Account, PrivilegesError, account, drop, own_directory
+
+
+def main() -> int:
+    """Become harmless, then serve until told to stop."""
+    parser = argparse.ArgumentParser(prog="python -m controlplane.plane")
+    for name in ("--link-fd", "--doorbell-fd", "--config-fd"):
+        parser.add_argument(name, type=int, required=True)
+    arguments = parser.parse_args()
+
+    import msgspec
+
+    from controlplane.link.config import Config
+
+    config = msgspec.msgpack.decode(_contents(arguments.config_fd), type=Config)
+    try:
+        if os.geteuid() == 0:
+            _own_state(Path(config.state_dir), account(config.plane_user))
+        drop(config.plane_user)
+    except PrivilegesError as error:
+        sys.stderr.write(f"reflexarc plane: {error}\n  hint: {error.hint}\n")
+        return 3
+    # Before grpc is imported: with no cipher of TLS 1.2 left, nothing below TLS 1.3 is spoken.
+    os.environ["GRPC_SSL_CIPHER_SUITES"] = "PSK"
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
+    from controlplane.plane.daemon import serve
+
+    return serve(config, os.environ, link=arguments.link_fd, doorbell=arguments.doorbell_fd)
+
+
+def _own_state(path: Path, owner: Account) -> None:
+    try:
+        own_directory(path, owner)
+    except OSError as error:
+        # The journal cannot be kept then, and the health says so; the rest of the plane can serve.
+        sys.stderr.write(f"reflexarc plane: state directory: {error}\n")
+
+
+def _contents(file: int) -> bytes:
+    """All of a memory file, wherever its offset stands."""
+    return os.pread(file, os.fstat(file).st_size, 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

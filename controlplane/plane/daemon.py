@@ -1,0 +1,218 @@
+"""Wires the plane: link, journal, export, API, health and metrics around one event loop.
+
+The one place where they meet. Decides what counts as healthy and in which order to stop, nothing else.
+"""
+
+import asyncio
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from typing import Final
+
+from controlplane.link.config import Config
+from controlplane.link.frames import GetStatus, SegmentMoved, Status
+from controlplane.plane.api.health import Health
+from controlplane.plane.api.server import serve_health, serve_management
+from controlplane.plane.arc import Arc, ArcRefusedError, ArcUnavailableError
+from controlplane.plane.arc import Health as ArcHealth
+from controlplane.plane.journal import Journal
+from controlplane.plane.pump import Pump
+from controlplane.plane.story import Story
+from controlplane.plane.telemetry import settings
+from controlplane.plane.telemetry.collector import Collector
+from controlplane.plane.telemetry.export import Exporter, Paths
+from controlplane.plane.telemetry.logs import Logs, node_resource
+from controlplane.plane.telemetry.metrics import Metrics, Snapshot
+from controlplane.plane.telemetry.scrape import serve_metrics
+
+STOP_S: Final = 5.0
+"""A stop takes no longer: then the kernel ends the process."""
+DRAIN_S: Final = 2.5
+"""Of that, for the disk and the collector to take what is left."""
+STATUS_S: Final = 2.0
+"""Longest wait of a scrape for the arc."""
+
+log = logging.getLogger("reflexarc.plane")
+
+
+def serve(config: Config, environ: Mapping[str, str], *, link: int, doorbell: int) -> int:
+    """Run until SIGTERM or the end of the link; the exit code."""
+    logging.basicConfig(format="reflexarc plane: %(message)s", level=logging.INFO)
+    try:
+        config = settings.with_environment(config, environ)
+        asyncio.run(_serve(config, socket.socket(fileno=link), doorbell))
+    except (settings.SettingsError, OSError) as error:
+        sys.stderr.write(f"reflexarc plane: {error}\n")
+        return 3 if isinstance(error, settings.SettingsError) else 1
+    return 0
+
+
+async def _serve(config: Config, link: socket.socket, doorbell: int) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    with ThreadPoolExecutor(1, "work") as work, ThreadPoolExecutor(1, "disk") as disk:
+        loop.set_default_executor(work)
+        async with AsyncExitStack() as stack:
+            plane = Plane(config, Arc(link), disk, doorbell)
+            stack.callback(plane.close)
+            await plane.listen(stack)
+            await plane.run(stop)
+
+
+class Plane:
+    """The parts, each of which knows nothing of the others."""
+
+    def __init__(self, config: Config, arc: Arc, disk: ThreadPoolExecutor, doorbell: int) -> None:
+        self._config = config
+        self._arc = arc
+        self._disk = disk
+        self._condition = Condition()
+        self._story = Story()
+        state = Path(config.state_dir)
+        self._journal = Journal(
+            Path(config.runtime_dir) / "journal", state / "journal", config.journal_disk_bytes
+        )
+        self._exporter = self._make_exporter(state) if config.export.endpoint else None
+        self._pump = Pump(
+            self._journal,
+            disk,
+            doorbell,
+            feed=self._story.feed,
+            moved=lambda segment: arc.tell(lambda number: SegmentMoved(id=number, segment=segment)),
+            opened=self._on_opened,
+            synced=self._on_synced,
+            trouble=self._condition.trouble("journal"),
+        )
+        arc.on_health(self._condition.on_arc)
+
+    async def listen(self, stack: AsyncExitStack) -> None:
+        """Open every port and the socket for as long as the stack lasts. Raises OSError."""
+        config = self._config
+        socket_path = Path(config.runtime_dir) / "plane" / "management.sock"
+        await stack.enter_async_context(serve_management(socket_path, self._arc, self._story))
+        port = await stack.enter_async_context(serve_health(config.health, self._condition.health))
+        log.info("health on port %d", port)
+        host, _, number = config.metrics.rpartition(":")
+        loop = asyncio.get_running_loop()
+        metrics = Metrics(lambda: asyncio.run_coroutine_threadsafe(self._snapshot(), loop).result(STOP_S))
+        port = await stack.enter_async_context(serve_metrics(host.strip("[]"), int(number), metrics))
+        log.info("metrics on port %d", port)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Pump and export until told to stop, or until the arc is gone; then take in what is left."""
+        async with asyncio.TaskGroup() as tasks:
+            pumping = tasks.create_task(self._pump.run())
+            others = [tasks.create_task(self._watch_link(stop))]
+            if self._exporter:
+                others.append(tasks.create_task(self._exporter.run()))
+            await stop.wait()
+            signal.setitimer(signal.ITIMER_REAL, STOP_S)
+            pumping.cancel()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(DRAIN_S):
+                    await self._finish()
+            for task in others:
+                task.cancel()
+
+    def close(self) -> None:
+        """Let go of the link and of the disk."""
+        self._arc.close()
+        self._journal.close()
+
+    async def _finish(self) -> None:
+        await self._pump.drain()
+        if self._exporter:
+            await self._exporter.settled()
+
+    async def _watch_link(self, stop: asyncio.Event) -> None:
+        # The arc tells its health after the first command.
+        await self._status()
+        await self._arc.closed()
+        stop.set()
+
+    def _on_opened(self) -> None:
+        if self._exporter:
+            self._exporter.begin()
+
+    async def _on_synced(self) -> None:
+        if self._exporter:
+            self._exporter.wake()
+        if self._journal.crowded():
+            if self._exporter:
+                await self._exporter.make_room()
+            else:
+                loop = asyncio.get_running_loop()
+                await loop.run_in_executor(self._disk, lambda: self._journal.make_room(None))
+
+    def _make_exporter(self, state: Path) -> Exporter:
+        export = self._config.export
+        address, tls = settings.target(export.endpoint)
+        return Exporter(
+            self._journal,
+            self._disk,
+            Logs(node_resource(export.resource)),
+            Collector(address, tls=tls, headers=export.headers, timeout_s=export.timeout_ms / 1000),
+            Paths(state / "export.json", state / "dead-letter.otlp"),
+            batch_bytes=export.batch_bytes,
+            trouble=self._condition.trouble("collector"),
+        )
+
+    async def _status(self) -> Status | None:
+        try:
+            async with asyncio.timeout(STATUS_S):
+                return await self._arc.ask_for(Status, lambda number: GetStatus(id=number))
+        except (TimeoutError, ArcUnavailableError, ArcRefusedError):
+            return None
+
+    async def _snapshot(self) -> Snapshot:
+        tally, exporter = self._pump.tally, self._exporter
+        return Snapshot(
+            status=await self._status(),
+            health=dict(self._condition.serving),
+            journal_bytes=self._journal.size,
+            journal_missing=tally.missing,
+            journal_undecodable=tally.undecodable,
+            journal_write_errors=tally.write_errors,
+            backlog_bytes=exporter.backlog if exporter else 0,
+            log_records=dict(exporter.records) if exporter else {},
+            export_failures=dict(exporter.failures) if exporter else {},
+            watchers=self._story.watchers,
+            watchers_dropped=dict(self._story.watchers_dropped),
+        )
+
+
+class Condition:
+    """What serves and what does not, gathered from the arc and from the parts of the plane."""
+
+    def __init__(self) -> None:
+        self.health = Health()
+        self.serving: dict[str, bool] = {}
+        self._troubles: dict[str, str] = {}
+        self._update({"export": True})
+
+    def on_arc(self, health: ArcHealth) -> None:
+        """The arc said how its components fare."""
+        self._update({name: serving for name, (serving, _) in health.items()})
+
+    def trouble(self, source: str) -> Callable[[str], None]:
+        """Where one part says why the export does not serve, or with nothing that it does."""
+
+        def tell(reason: str) -> None:
+            before = self._troubles.get(source, "")
+            self._troubles[source] = reason
+            if bool(before) != bool(reason):
+                log.warning("%s: %s", source, reason or "well again")
+                self._update({"export": not any(self._troubles.values())})
+
+        return tell
+
+    def _update(self, components: Mapping[str, bool]) -> None:
+        self.serving |= components
+        self.health.update(components)

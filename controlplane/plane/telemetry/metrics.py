@@ -1,0 +1,174 @@
+"""Every metric: names, help, and how each follows from one snapshot. Nothing is kept between two scrapes.
+
+Counters are kept where the counted things happen; this only renders them. Pure but for `Metrics`, which
+asks for the snapshot.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import Final
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
+
+from controlplane import __version__
+from controlplane.link.frames import Latency, SensorStatus, Status
+
+PREFIX: Final = "reflexarc_"
+NS: Final = 1e9
+
+Labels = tuple[str, ...]
+Samples = Iterable[tuple[Labels, float]]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What both processes know at one moment; `status` is None when the arc did not answer."""
+
+    status: Status | None = None
+    health: Mapping[str, bool] = field(default_factory=dict)
+    journal_bytes: int = 0
+    journal_missing: int = 0
+    """Records the arc wrote and dropped before they were copied."""
+    journal_undecodable: int = 0
+    journal_write_errors: int = 0
+    backlog_bytes: int = 0
+    log_records: Mapping[str, int] = field(default_factory=dict)
+    """By what became of them."""
+    export_failures: Mapping[str, int] = field(default_factory=dict)
+    """By status code."""
+    watchers: int = 0
+    watchers_dropped: Mapping[str, int] = field(default_factory=dict)
+    """By reason."""
+
+
+class Metrics(Collector):
+    """Renders a fresh snapshot at every scrape; called in the thread of the request."""
+
+    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
+        self._snapshot = snapshot
+
+    def collect(self) -> Iterator[Metric]:
+        """All families."""
+        return families(self._snapshot())
+
+
+def families(snapshot: Snapshot) -> Iterator[Metric]:
+    """All families of one snapshot; those of the arc only where it answered."""
+    yield _gauge("up", "Whether the arc answered", [((), snapshot.status is not None)])
+    yield from _of_plane(snapshot)
+    if snapshot.status is not None:
+        yield from _of_arc(snapshot.status)
+        yield from _of_reflexes(snapshot.status)
+        yield from _of_sensors(snapshot.status.sensors)
+    dropped = {"copied": snapshot.journal_missing, "exported": snapshot.log_records.get("dropped", 0)}
+    if snapshot.status is not None:
+        dropped["written"] = snapshot.status.journal_dropped
+    yield _counter(
+        "journal_dropped", "Journal records dropped before they could be `stage`", _by(dropped), ("stage",)
+    )
+
+
+def _of_plane(snapshot: Snapshot) -> Iterator[Metric]:
+    outcomes = {outcome: count for outcome, count in snapshot.log_records.items() if outcome != "dropped"}
+    yield _gauge("build_info", "Version of the plane", [((__version__,), 1)], ("version",))
+    yield _gauge("healthy", "Whether a component serves", _by(snapshot.health), ("component",))
+    yield _gauge("journal_bytes", "Size of the journal on the disk", [((), snapshot.journal_bytes)])
+    yield _counter(
+        "journal_undecodable", "Journal records not understood", [((), snapshot.journal_undecodable)]
+    )
+    yield _counter("journal_write_errors", "Failed writes to the disk", [((), snapshot.journal_write_errors)])
+    yield _gauge("log_backlog_bytes", "Journal not yet acknowledged", [((), snapshot.backlog_bytes)])
+    yield _counter("log_records", "Log records by what became of them", _by(outcomes), ("outcome",))
+    yield _counter("export_failures", "Failed exports by status", _by(snapshot.export_failures), ("code",))
+    yield _gauge("watchers", "Clients that watch", [((), snapshot.watchers)])
+    yield _counter("watchers_dropped", "Watchers cut off", _by(snapshot.watchers_dropped), ("reason",))
+
+
+def _of_arc(status: Status) -> Iterator[Metric]:
+    yield _gauge("mode", "The most that policies may do", [((status.mode,), 1)], ("mode",))
+    yield _gauge("realtime", "Whether the arc has real-time priority", [((), status.realtime)])
+    yield _gauge("arming_seconds", "From start to armed", [((), (status.armed_ns - status.started_ns) / NS)])
+    yield _gauge("uptime_seconds", "Since the arc started", [((), (status.now_ns - status.started_ns) / NS)])
+    yield _gauge("policies", "Policies in force", [((), status.rules)])
+    yield _gauge("policy_error", "Whether the last reload was refused", [((), bool(status.policy_error))])
+    yield _counter("plane_restarts", "Starts of the plane after the first", [((), status.plane_restarts)])
+    yield _counter("link_dropped", "Frames to the plane dropped", [((), status.link_dropped)])
+    yield _counter("journal_records", "Records written", [((), status.journal_records)])
+
+
+def _of_reflexes(status: Status) -> Iterator[Metric]:
+    yield _counter("events", "Kernel events delivered", _by(status.events), ("signal",))
+    yield _gauge("streams", "Streams followed", [((), status.streams)])
+    yield _counter("findings", "Tests that fired", _by(status.findings), ("policy",))
+    steps = [(_act_and_outcome(key), count) for key, count in status.reflexes.items()]
+    yield _counter("reflexes", "Steps of reflexes", steps, ("act", "outcome"))
+    in_force: dict[str, int] = {}
+    for act in status.in_force:
+        in_force[act.act] = in_force.get(act.act, 0) + 1
+    yield _gauge("acts_in_force", "Acts not yet undone", _by(in_force), ("act",))
+    known = dict.fromkeys(status.findings, 0) | dict.fromkeys(status.breaker_open, 1)
+    yield _gauge("breaker_open", "Whether the breaker disarmed a policy", _by(known), ("policy",))
+    if status.latency is not None:
+        yield _latency(status.latency)
+
+
+def _of_sensors(sensors: Iterable[SensorStatus]) -> Iterator[Metric]:
+    sensors = tuple(sensors)
+    label = ("sensor",)
+    attached = [((sensor.name,), sensor.attached) for sensor in sensors]
+    yield _gauge("sensor_attached", "Whether a sensor feels", attached, label)
+    seen = [((sensor.name,), sensor.seen) for sensor in sensors]
+    yield _counter("events_seen", "Kernel events that passed a sensor's own filters", seen, label)
+    emitted = [((sensor.name,), sensor.emitted) for sensor in sensors]
+    yield _counter("events_emitted", "Records a sensor put into the ring", emitted, label)
+    lost = [((sensor.name, reason), count) for sensor in sensors for reason, count in sensor.lost.items()]
+    yield _counter("events_lost", "Events felt that did not arrive", lost, ("sensor", "reason"))
+    seconds = [((sensor.name,), sensor.run_ns / NS) for sensor in sensors]
+    yield _counter("bpf_run_seconds", "Time spent in BPF programs", seconds, label)
+    runs = [((sensor.name,), sensor.runs) for sensor in sensors]
+    yield _counter("bpf_runs", "Runs of BPF programs", runs, label)
+
+
+def _latency(latency: Latency) -> Metric:
+    family = HistogramMetricFamily(
+        PREFIX + "reflex_latency_seconds", "From the kernel event to the return of the act"
+    )
+    bounds = [*(str(bound / NS) for bound in latency.bounds_ns), "+Inf"]
+    exemplars = latency.exemplars or (None,) * len(bounds)
+    buckets: list[tuple[str, float] | tuple[str, float, Exemplar]] = []
+    for bound, total, exemplar in zip(bounds, accumulate(latency.counts), exemplars, strict=True):
+        if exemplar is None:
+            buckets.append((bound, total))
+        else:
+            trace = {"trace_id": exemplar.trace_id.hex()}
+            told = Exemplar(trace, exemplar.value_ns / NS, exemplar.wall_ns / NS)
+            buckets.append((bound, total, told))
+    family.add_metric([], buckets, latency.sum_ns / NS)
+    return family
+
+
+def _by(counts: Mapping[str, float]) -> Samples:
+    return [((key,), count) for key, count in counts.items()]
+
+
+def _act_and_outcome(key: str) -> Labels:
+    act, _, outcome = key.partition("/")
+    return act, outcome
+
+
+def _counter(name: str, text: str, samples: Samples, labels: Labels = ()) -> Metric:
+    family = CounterMetricFamily(PREFIX + name, text, labels=labels)
+    for values, value in samples:
+        family.add_metric(values, value)
+    return family
+
+
+def _gauge(name: str, text: str, samples: Samples, labels: Labels = ()) -> Metric:
+    family = GaugeMetricFamily(PREFIX + name, text, labels=labels)
+    for values, value in samples:
+        family.add_metric(values, float(value))
+    return family
