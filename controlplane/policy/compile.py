@@ -24,6 +24,7 @@ from controlplane.policy.load import PolicyDocument, policies_of, policy_files, 
 from controlplane.policy.model import Policy, StepSpec, Test
 
 DEFAULTS: Final = Path(__file__).with_name("defaults")
+DEFAULT_FOLDER: Final = Path(Config().policies)
 BAD_POLICY: Final = 3
 OVER_NS: Final = 100_000_000
 
@@ -48,7 +49,7 @@ def compile_folder(folder: Path, *, defaults: bool = True) -> tuple[Rule, ...]:
     A policy of the same name replaces a default one. The folder may be missing only where it is the
     default one. Raises PolicyError.
     """
-    absent = str(folder) == Config().policies and not folder.exists()
+    absent = folder == DEFAULT_FOLDER and not folder.exists()
     own = [] if absent else compile_policies(_read(policy_files(folder)), "")
     names = {rule.name for rule in own}
     table = compile_policies(_read(policy_files(DEFAULTS)), "default") if defaults else []

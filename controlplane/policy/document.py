@@ -21,7 +21,9 @@ Value: TypeAlias = "dict[str, Value] | list[Value] | str | int | float | bool | 
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _FORBIDDEN: Final = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _INTEGER: Final = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})")
-_FLOAT: Final = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*(?:[eE][-+]?[0-9]+)?|\.inf)|\.nan", re.IGNORECASE)
+_FLOAT: Final = re.compile(
+    r"[-+]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?|\.inf)|\.nan", re.IGNORECASE
+)
 _WORDS: Final = {"": None, "~": None, "null": None, "true": True, "false": False}
 
 
@@ -55,7 +57,8 @@ def documents(data: bytes, file: str) -> list[Document]:
         return list(reader.documents())
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 0
+        # a file that breaks off is reported on the line after its last
+        line = min(mark.line + 1, len(text.splitlines())) if mark else 0
         raise PolicyError(f"is not YAML: {error.problem}", "", file, line) from None
     except yaml.YAMLError as error:
         raise PolicyError(f"is not YAML: {error}", "", file) from None

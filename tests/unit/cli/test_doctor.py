@@ -1,0 +1,58 @@
+"""`reflexarc doctor`: an answer everywhere, honest where it was not allowed to look."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from controlplane.cli.exits import Exit
+
+NOBODY = 65534
+
+
+def doctor(*words: str, before: Callable[[], None] | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "controlplane.cli.main", "doctor", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=before)
+
+
+def test_the_exit_code_is_whether_all_that_is_needed_is_there() -> None:
+    done = doctor("--json")
+    lines = json.loads(done.stdout)
+    lacking = [line["name"] for line in lines if line["needed"] and line["state"] != "ok"]
+    assert done.stderr == ""
+    assert done.returncode == (Exit.FAILED if lacking else Exit.DONE)
+    assert len({line["name"] for line in lines}) == len(lines) > 20
+    assert all(line["found"] and line["meaning"] for line in lines)
+    assert {line["state"] for line in lines} <= {"ok", "limited", "missing"}
+
+
+def test_for_people_it_ends_with_a_verdict() -> None:
+    done = doctor()
+    verdict = done.stdout.splitlines()[-1]
+    assert verdict.startswith("ready: " if done.returncode == Exit.DONE else "not ready: ")
+
+
+def test_without_privileges_it_says_what_it_could_not_try() -> None:
+    before = (lambda: os.setuid(NOBODY)) if os.geteuid() == 0 else None
+    done = doctor("--json", before=before)
+    states = {line["name"]: line["state"] for line in json.loads(done.stdout)}
+    assert done.returncode == Exit.FAILED
+    assert states["ringbuf"] == "limited"
+    assert states["CAP_BPF"] == states["CAP_KILL"] == "missing"
+    assert states["kernel"] == "ok"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts over files in a namespace of its own")
+def test_a_kernel_without_btf_is_not_ready() -> None:
+    command = (
+        f"mount -t tmpfs none /sys/kernel/btf && exec {sys.executable} -m controlplane.cli.main doctor --json"
+    )
+    done = subprocess.run(
+        ["unshare", "-m", "/bin/sh", "-c", command], capture_output=True, text=True, check=False
+    )
+    states = {line["name"]: line["state"] for line in json.loads(done.stdout)}
+    assert done.returncode == Exit.FAILED
+    assert states["btf"] == states["tp_btf"] == "missing"

@@ -1,0 +1,152 @@
+"""`reflexarc run`: every refusal comes before anything is begun, and what the arc is handed is whole."""
+
+import argparse
+import fcntl
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from controlplane.cli import run
+from controlplane.cli.exits import CliError, Exit
+from controlplane.cli.main import main
+from controlplane.link.config import Config
+from controlplane.link.rules import Boot, RuleSet
+
+needs_root = pytest.mark.skipif(
+    os.geteuid() != 0, reason="needs root: these checks come after the one for root"
+)
+
+
+def options(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    run.add_parser(parser.add_subparsers())
+    return parser.parse_args(["run", *words])
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+    """Run in place: if it were not refused, this process would become an arc."""
+    status = main(["run", *words])
+    return status, capsys.readouterr().err.partition("\n")[0].removeprefix("reflexarc: ")
+
+
+def test_options_stand_in_for_the_configuration(tmp_path: Path) -> None:
+    file = tmp_path / "reflexarc.yaml"
+    file.write_text("mode: observe\nmetrics: 127.0.0.1:1\nbreaker_acts: 2\n")
+    words = (
+        f"--config {file} --mode enforce --metrics [::1]:0 --health localhost:2 --loader core --realtime off"
+    )
+    folders = "--runtime-dir /run/a --state-dir /var/b --policies /etc/c"
+    assert run.configured(options(*words.split(), *folders.split())) == Config(
+        mode="enforce",
+        metrics="[::1]:0",
+        health="localhost:2",
+        loader="core",
+        realtime="off",
+        runtime_dir="/run/a",
+        state_dir="/var/b",
+        policies="/etc/c",
+        breaker_acts=2,
+    )
+
+
+def test_relative_folders_are_those_of_the_caller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run.configured(options("--runtime-dir", "r")).runtime_dir == f"{tmp_path}/r"
+
+
+@pytest.mark.parametrize("option", ["--metrics", "--health"])
+def test_a_bad_address_is_wrong_usage(option: str) -> None:
+    with pytest.raises(CliError) as caught:
+        run.configured(options(option, "9464"))
+    assert caught.value.exit == Exit.USAGE
+    assert option in caught.value.message
+
+
+@pytest.mark.parametrize("words", [("--mode", "off"), ("--loader", "x"), ("--realtime", "on"), ("extra",)])
+def test_wrong_usage(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["run", *words])
+    assert caught.value.code == Exit.USAGE
+    assert capsys.readouterr().err.startswith("usage: ")
+
+
+def test_bad_files_come_before_all_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runtime = tmp_path / "run"
+    (tmp_path / "p.yaml").write_text("kind: Policy\n")
+    status, message = refused(capsys, "--policies", str(tmp_path), "--runtime-dir", str(runtime))
+    assert (status, message) == (
+        Exit.BAD_POLICY,
+        f"{tmp_path}/p.yaml:1: `apiVersion` is missing in the document",
+    )
+    assert not runtime.exists()
+
+
+def test_a_folder_that_is_named_must_exist(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, message = refused(capsys, "--policies", str(tmp_path / "none"))
+    assert (status, message) == (
+        Exit.BAD_POLICY,
+        f"{tmp_path}/none: cannot be read: No such file or directory",
+    )
+
+
+def test_without_root_it_is_refused() -> None:
+    before = (lambda: os.setuid(65534)) if os.geteuid() == 0 else None
+    command = [sys.executable, "-m", "controlplane.cli.main", "run"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=before)
+    assert done.returncode == Exit.REFUSED
+    assert done.stderr == "reflexarc: must be run as root\nhint: sudo reflexarc run\n"
+
+
+@needs_root
+def test_without_btf_it_is_refused() -> None:
+    command = f"mount -t tmpfs none /sys/kernel/btf && exec {sys.executable} -m controlplane.cli.main run"
+    done = subprocess.run(
+        ["unshare", "-m", "/bin/sh", "-c", command], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == Exit.FAILED
+    assert done.stderr.startswith("reflexarc: this kernel has no BTF")
+
+
+@needs_root
+def test_a_second_daemon_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lock = tmp_path / "arc.lock"
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        status, message = refused(capsys, "--runtime-dir", str(tmp_path))
+    assert (status, message) == (Exit.FAILED, f"already running, pid {os.getpid()} holds {lock}")
+
+
+@needs_root
+def test_an_unknown_account_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "c.yaml").write_text("plane_user: no-such-account\n")
+    status, message = refused(capsys, "--config", str(tmp_path / "c.yaml"))
+    assert (status, message) == (Exit.BAD_POLICY, "plane_user: no account `no-such-account`")
+
+
+@needs_root
+def test_the_bcc_loader_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert refused(capsys, "--loader", "bcc")[0] == Exit.REFUSED
+
+
+def test_the_arc_inherits_what_it_needs(tmp_path: Path) -> None:
+    """The exec is real; a shell script stands where the interpreter would."""
+    stand_in = tmp_path / "python"
+    stand_in.write_text('#!/bin/sh\necho "$@" >&2\ncat "/proc/self/fd/$5"\n')
+    stand_in.chmod(0o755)
+    code = f"""if True:
+        import sys
+        from controlplane.cli.run import become_arc
+        from controlplane.link.config import Config
+        from controlplane.link.rules import Boot, RuleSet
+        sys.executable = {str(stand_in)!r}
+        become_arc(Boot(config=Config(mode="enforce"), rules=RuleSet()))
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert done.stderr.decode().startswith("-P -m controlplane.arc --boot-fd ")
+    assert msgspec.msgpack.decode(done.stdout, type=Boot) == Boot(
+        config=Config(mode="enforce"), rules=RuleSet()
+    )

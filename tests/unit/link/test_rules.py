@@ -1,0 +1,128 @@
+"""What a hostile rule may not be, whoever sends it."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from controlplane.link.rules import (
+    MAX_GLOB,
+    MAX_GLOBS,
+    MAX_LADDER,
+    MAX_LEVEL,
+    MAX_SPAN_NS,
+    NS,
+    Level,
+    Rate,
+    Rule,
+    Scope,
+    Step,
+    problems,
+)
+
+GOOD = Rule(
+    name="fork-storm",
+    signal="process.fork",
+    scope=Scope(cgroups=("/kubepods.slice/**",)),
+    test=Rate(interval_ns=2_000_000, burst=50),
+    ladder=(Step("freeze", for_ns=10 * NS), Step("kill", after_ns=5 * NS)),
+    mode="enforce",
+)
+
+
+def changed(**fields: object) -> Rule:
+    return msgspec.structs.replace(GOOD, **fields)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        GOOD,
+        changed(name="a"),
+        changed(name="0-" * 31 + "9"),
+        changed(scope=Scope(node=True)),
+        changed(scope=Scope(), mode="observe"),
+        changed(scope=Scope(cgroups=("/**",)), mode="observe"),
+        changed(scope=Scope(cgroups=("/",))),
+        changed(scope=Scope(cgroups=("/**/x",))),
+        changed(scope=Scope(cgroups=("/a",) * MAX_GLOBS)),
+        changed(scope=Scope(cgroups=("/" + "a" * (MAX_GLOB - 1),))),
+        changed(test=Level(1)),
+        changed(test=Level(MAX_LEVEL)),
+        changed(test=Rate(interval_ns=1, burst=MAX_SPAN_NS)),
+        changed(test=Rate(interval_ns=MAX_SPAN_NS, burst=1)),
+        changed(ladder=()),
+        changed(ladder=(Step("observe"),) * MAX_LADDER),
+        changed(ladder=(Step("freeze", for_ns=MAX_SPAN_NS, after_ns=MAX_SPAN_NS),)),
+        changed(per="process", ladder=(Step("observe"), Step("kill", after_ns=1))),
+        changed(cooldown_ns=0),
+        changed(cooldown_ns=MAX_SPAN_NS),
+    ],
+)
+def test_taken(rule: Rule) -> None:
+    assert problems(rule) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "at"),
+    [
+        ({"name": ""}, "metadata.name"),
+        ({"name": "a" * 64}, "metadata.name"),
+        ({"name": "Fork"}, "metadata.name"),
+        ({"name": "a/b"}, "metadata.name"),
+        ({"name": "a\n"}, "metadata.name"),
+        ({"signal": ""}, "spec.signal"),
+        ({"signal": "a" * 64}, "spec.signal"),
+        ({"signal": "process fork"}, "spec.signal"),
+        ({"origin": "a\nb"}, "origin"),
+        ({"origin": "a" * 4097}, "origin"),
+        ({"scope": Scope()}, "spec.scope"),
+        ({"scope": Scope(node=True, cgroups=("/a",))}, "spec.scope"),
+        ({"scope": Scope(cgroups=("/a",) * (MAX_GLOBS + 1))}, "spec.scope.cgroups"),
+        ({"scope": Scope(cgroups=("/a", ""))}, "spec.scope.cgroups[1]"),
+        ({"scope": Scope(cgroups=("a/b",))}, "spec.scope.cgroups[0]"),
+        ({"scope": Scope(cgroups=("/a/",))}, "spec.scope.cgroups[0]"),
+        ({"scope": Scope(cgroups=("/a//b",))}, "spec.scope.cgroups[0]"),
+        ({"scope": Scope(cgroups=("/a/../b",))}, "spec.scope.cgroups[0]"),
+        ({"scope": Scope(cgroups=("/a/.",))}, "spec.scope.cgroups[0]"),
+        ({"scope": Scope(cgroups=("/a**",))}, "spec.scope.cgroups[0]"),
+        ({"scope": Scope(cgroups=("/a\0",))}, "spec.scope.cgroups[0]"),
+        ({"scope": Scope(cgroups=("/" + "a" * MAX_GLOB,))}, "spec.scope.cgroups[0]"),
+        ({"scope": Scope(cgroups=("/**",))}, "spec.scope.cgroups[0]"),
+        ({"scope": Scope(cgroups=("/a", "/*/**"))}, "spec.scope.cgroups[1]"),
+        ({"scope": Scope(cgroups=("/??*",))}, "spec.scope.cgroups[0]"),
+        ({"test": Level(0)}, "spec.test.above"),
+        ({"test": Level(-1)}, "spec.test.above"),
+        ({"test": Level(MAX_LEVEL + 1)}, "spec.test.above"),
+        ({"test": Rate(interval_ns=0, burst=1)}, "spec.test.above"),
+        ({"test": Rate(interval_ns=-1, burst=1)}, "spec.test.above"),
+        ({"test": Rate(interval_ns=MAX_SPAN_NS + 1, burst=1)}, "spec.test.above"),
+        ({"test": Rate(interval_ns=NS, burst=0)}, "spec.test.over"),
+        ({"test": Rate(interval_ns=2, burst=MAX_SPAN_NS)}, "spec.test.over"),
+        ({"ladder": (Step("observe"),) * (MAX_LADDER + 1)}, "spec.ladder"),
+        ({"ladder": (Step("observe"), Step("kill", for_ns=1))}, "spec.ladder[1].for"),
+        ({"ladder": (Step("observe", for_ns=1),)}, "spec.ladder[0].for"),
+        ({"ladder": (Step("freeze"),)}, "spec.ladder[0].for"),
+        ({"ladder": (Step("freeze", for_ns=-1),)}, "spec.ladder[0].for"),
+        ({"ladder": (Step("freeze", for_ns=MAX_SPAN_NS + 1),)}, "spec.ladder[0].for"),
+        ({"ladder": (Step("observe", after_ns=-1),)}, "spec.ladder[0].after"),
+        ({"ladder": (Step("observe", after_ns=MAX_SPAN_NS + 1),)}, "spec.ladder[0].after"),
+        ({"ladder": (Step("observe", after_ns=2), Step("kill", after_ns=1))}, "spec.ladder[1].after"),
+        ({"per": "process", "ladder": (Step("freeze", for_ns=1),)}, "spec.ladder[0].act"),
+        ({"cooldown_ns": -1}, "spec.cooldown"),
+        ({"cooldown_ns": MAX_SPAN_NS + 1}, "spec.cooldown"),
+    ],
+)
+def test_refused(fields: dict[str, Any], at: str) -> None:
+    found = problems(changed(**fields))
+    assert {problem.partition(": ")[0] for problem in found} == {at}
+
+
+def test_says_everything_at_once() -> None:
+    assert len(problems(changed(name="", scope=Scope(), cooldown_ns=-1))) == 3
+
+
+def test_what_observes_the_node_may_not_be_switched_to_enforce() -> None:
+    observing = changed(scope=Scope(cgroups=("/**",)), mode="observe")
+    assert problems(observing) == []
+    assert problems(msgspec.structs.replace(observing, mode="enforce"))

@@ -1,0 +1,65 @@
+"""What a configuration may say."""
+
+from typing import Any
+
+import pytest
+
+from controlplane.link.config import Config, Export
+from controlplane.policy.settings import faults, is_address
+
+
+def test_the_defaults_are_right() -> None:
+    assert list(faults(Config())) == []
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:9464", "localhost:0", "[::1]:65535", "node-1.example:80"])
+def test_addresses(text: str) -> None:
+    assert is_address(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        ":",
+        "9464",
+        ":9464",
+        "host",
+        "host:",
+        "host:x",
+        "host:-1",
+        "host:65536",
+        "::1:80",
+        "[]:80",
+        "a:1:2",
+        "h:٣",
+        "host:" + "9" * 5000,
+    ],
+)
+def test_not_addresses(text: str) -> None:
+    assert not is_address(text)
+
+
+@pytest.mark.parametrize(
+    ("fields", "at"),
+    [
+        ({"breaker_acts": -1}, "breaker_acts"),
+        ({"breaker_window_s": 0}, "breaker_window_s"),
+        ({"journal_head_bytes": 1000}, "journal_head_bytes"),
+        ({"journal_head_segments": 1}, "journal_head_segments"),
+        ({"journal_disk_bytes": 2**41}, "journal_disk_bytes"),
+        ({"runtime_dir": ""}, "runtime_dir"),
+        ({"state_dir": "var"}, "state_dir"),
+        ({"policies": "policies.d"}, "policies"),
+        ({"metrics": "9464"}, "metrics"),
+        ({"health": "x:y"}, "health"),
+        ({"protect": ("sshd", "")}, "protect[1]"),
+        ({"protect": ("/usr/sbin/sshd",)}, "protect[0]"),
+        ({"export": Export(endpoint="127.0.0.1:4317")}, "export.endpoint"),
+        ({"export": Export(timeout_ms=0)}, "export.timeout_ms"),
+        ({"export": Export(batch_bytes=5_000_000)}, "export.batch_bytes"),
+        ({"export": Export(batch_bytes=1)}, "export.batch_bytes"),
+    ],
+)
+def test_refused(fields: dict[str, Any], at: str) -> None:
+    assert [fault.at for fault in faults(Config(**fields))] == [at]
