@@ -81,7 +81,7 @@ async def _running(server: AioServer) -> AsyncIterator[None]:
 
 
 def _reflection() -> Handlers:
-    servicer = reflection.aio.ReflectionServicer((MANAGEMENT.full_name, REFLECTION))  # type: ignore[no-untyped-call]
+    servicer = reflection.aio.ReflectionServicer((MANAGEMENT.full_name, REFLECTION))
     return {
         "ServerReflectionInfo": grpc.stream_stream_rpc_method_handler(
             servicer.ServerReflectionInfo,

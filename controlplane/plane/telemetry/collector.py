@@ -79,7 +79,7 @@ class Collector:
 
     async def send(self, request: ExportLogsServiceRequest) -> Answer:
         """One attempt."""
-        stub = LogsServiceStub(self._channel)  # type: ignore[no-untyped-call]
+        stub = LogsServiceStub(self._channel)
         try:
             response: ExportLogsServiceResponse = await stub.Export(
                 request, timeout=self._timeout_s, metadata=self._headers

@@ -27,7 +27,7 @@ def stub(plane: Served) -> Iterator[health_pb2_grpc.HealthStub]:
 
 
 def stub_on(channel: grpc.Channel | grpc.aio.Channel) -> health_pb2_grpc.HealthStub:
-    return health_pb2_grpc.HealthStub(channel)  # type: ignore[no-untyped-call]
+    return health_pb2_grpc.HealthStub(channel)
 
 
 def asked(component: str) -> health_pb2.HealthCheckRequest:
