@@ -3,9 +3,10 @@
 Does not read files: `controlplane.policy.load` does.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 Mode = Literal["enforce", "observe", "off"]
 
@@ -18,8 +19,8 @@ class Export(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     headers: dict[str, str] = {}
     resource: dict[str, str] = {}
     """Resource attributes added to every record, or put in place of the daemon's own."""
-    timeout_ms: int = 10_000
-    batch_bytes: int = 2 * 1024 * 1024
+    timeout_ms: Annotated[int, Meta(ge=1)] = 10_000
+    batch_bytes: Annotated[int, Meta(ge=1024, le=4_000_000)] = 2 * 1024 * 1024
     """Upper bound of one request; collectors refuse more than 4 MiB."""
 
 
@@ -41,10 +42,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Account of the plane; empty: `reflexarc` where it exists, else uid 60999."""
     protect: tuple[str, ...] = ()
     """Executable names protected besides the built-in ones."""
-    breaker_acts: int = 5
+    breaker_acts: Annotated[int, Meta(ge=1)] = 5
     """Irreversible acts allowed per `breaker_window_s` on this node and for each policy."""
-    breaker_window_s: int = 60
-    journal_head_bytes: int = 1024 * 1024
-    journal_head_segments: int = 16
-    journal_disk_bytes: int = 256 * 1024 * 1024
+    breaker_window_s: Annotated[int, Meta(ge=1)] = 60
+    journal_head_bytes: Annotated[int, Meta(ge=512 * 1024, le=64 * 1024 * 1024)] = 1024 * 1024
+    """Size of one segment on tmpfs; all acts in force must fit into one."""
+    journal_head_segments: Annotated[int, Meta(ge=2, le=1024)] = 16
+    journal_disk_bytes: Annotated[int, Meta(ge=4 * 1024 * 1024)] = 256 * 1024 * 1024
     export: Export = Export()

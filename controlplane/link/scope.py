@@ -10,7 +10,10 @@ from controlplane.link.rules import Scope
 
 
 def matches(scope: Scope, path: str) -> bool:
-    """Whether the cgroup at `path` (`/` is the root) lies in the scope; an empty scope names none."""
+    """Whether the cgroup at `path` (`/` is the root) lies in the scope; an empty scope names none.
+
+    What a rule without a scope may see is not asked here: `rules.is_empty`.
+    """
     return scope.node or any(matches_glob(glob, path) for glob in scope.cgroups)
 
 

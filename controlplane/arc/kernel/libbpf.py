@@ -41,6 +41,7 @@ _link_destroy = declare("bpf_link__destroy", _I, _P)
 _find_map = declare("bpf_object__find_map_by_name", _P, _P, _S)
 _map_fd = declare("bpf_map__fd", _I, _P)
 _map_reuse = declare("bpf_map__reuse_fd", _I, _P, _I)
+_map_resize = declare("bpf_map__set_max_entries", _I, _P, _U)
 _lookup = declare("bpf_map_lookup_elem", _I, _I, _P, _P)
 _update = declare("bpf_map_update_elem", _I, _I, _P, _P, ctypes.c_uint64)
 _delete = declare("bpf_map_delete_elem", _I, _I, _P)
@@ -178,6 +179,11 @@ class Object:
         """Before `load`: use the open map `fd` instead of making one."""
         if code := -_map_reuse(_find_map(self._handle, name.encode()), fd):
             raise LibbpfError(code, f"share map {name}")
+
+    def resize(self, name: str, entries: int) -> None:
+        """Before `load`: bound of a map, for a ring its bytes."""
+        if code := -_map_resize(_find_map(self._handle, name.encode()), entries):
+            raise LibbpfError(code, f"resize map {name}")
 
     def load(self) -> None:
         """Make the maps, relocate and verify the programs."""

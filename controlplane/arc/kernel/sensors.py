@@ -32,19 +32,21 @@ class Sensor:
         self._object: Object | None = None
         self._programs: list[Program] = []
 
-    def load(self, shared: dict[str, int]) -> None:
+    def load(self, shared: dict[str, int], ring_bytes: int) -> None:
         """Load and attach; on failure the sensor keeps the reason and nothing stays attached."""
         try:
-            self._load(shared)
+            self._load(shared, ring_bytes)
         except LibbpfError as error:
             self.reason, self.log = error.reason, error.log
             self.close()
 
-    def _load(self, shared: dict[str, int]) -> None:
+    def _load(self, shared: dict[str, int], ring_bytes: int) -> None:
         loading = Object(str(OBJECTS / f"{self.name}.bpf.o"))
         self._object = loading
         for name, fd in shared.items():
             loading.share(name, fd)
+        if not shared:
+            loading.resize("events", ring_bytes)
         loading.load()
         for name in SHARED:
             shared.setdefault(name, loading.map_fd(name))
@@ -108,11 +110,11 @@ def _losses(counted: list[int]) -> dict[str, int]:
 class Sensors:
     """All sensors and the maps they share."""
 
-    def __init__(self) -> None:
+    def __init__(self, ring_bytes: int = RING_BYTES) -> None:
         self._shared: dict[str, int] = {}
         self.all = [Sensor(name) for name in NAMES]
         for sensor in self.all:
-            sensor.load(self._shared)
+            sensor.load(self._shared, ring_bytes)
         if not self._shared:
             raise LibbpfError(0, "; ".join(f"{sensor.name}: {sensor.reason}" for sensor in self.all))
         # Descriptors of our own: those in `_shared` belong to the object that was loaded first.

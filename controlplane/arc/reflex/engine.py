@@ -106,6 +106,8 @@ class Engine:
         mode = self.must_effective_mode(reflex.rule)
         if self._protection.must_forbid(reflex.victim):
             self._must_refuse(reflex, act, "protected")
+        elif self.holdings.full and not act.irreversible:
+            self._must_refuse(reflex, act, "budget")
         elif mode == "enforce":
             self._must_act(reflex, number, step, act)
         else:

@@ -5,12 +5,15 @@ writes it back.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from controlplane.arc.reflex.acts import Act
 from controlplane.arc.reflex.telling import Reflex
 from controlplane.arc.reflex.victims import Victim
 from controlplane.link.records import Intent
+
+MAX_IN_FORCE: Final = 512
+"""So that they can be carried into every new segment of the journal, and undone in no time."""
 
 Holding = tuple[str, tuple[int, int, int]]
 """Act and victim."""
@@ -33,6 +36,11 @@ class Holdings:
 
     def __contains__(self, span_id: bytes) -> bool:
         return span_id in self._by_span
+
+    @property
+    def full(self) -> bool:
+        """No more may be held."""
+        return len(self._by_span) >= MAX_IN_FORCE
 
     def must_previous(self, act: Act, victim: Victim, found: str) -> str:
         """The value before any act of ours; `found` is the one there now."""

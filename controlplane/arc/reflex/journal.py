@@ -70,9 +70,12 @@ class Journal:
         """Commit one record; when no segment can be had it is counted as dropped."""
         ENCODER.encode_into(record, self._buffer)
         length = len(self._buffer)
-        if self._at + padded(length) + LENGTH.size > self._size and not self._roll(length):
-            self.dropped += 1
-            return
+        if self._at + padded(length) + LENGTH.size > self._size:
+            if not self._roll(length):
+                self.dropped += 1
+                return
+            # The buffer was used for what is carried over.
+            ENCODER.encode_into(record, self._buffer)
         at = self._at
         start = at + RECORD.size
         self._map[start : start + length] = self._buffer

@@ -1,0 +1,259 @@
+"""Each sensor feels the real thing, with the right value, cgroup and identity."""
+
+import select
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from controlplane.arc.kernel.events import Event, EventKind, Gate, Signal
+from controlplane.arc.kernel.libbpf_ring import LibbpfRing
+from controlplane.arc.kernel.ring import MappedRing, Ring
+from controlplane.arc.kernel.sensors import NUMBERS, RING_BYTES, Sensors
+from controlplane.arc.monitor.gates import CLOSED
+from controlplane.link.rules import NS
+from controlplane.link.signals import SIGNALS
+from tests.kernel.conftest import FORKER, TestCgroup, fork_in
+
+EVERY_ONE = Gate(NS, 0, 1, 1)
+
+
+class Felt:
+    """The sensors, their ring, and what came out of it."""
+
+    def __init__(self, ring: type[MappedRing] | type[LibbpfRing], ring_bytes: int = RING_BYTES) -> None:
+        self.sensors = Sensors(ring_bytes)
+        fd = self.sensors.ring_fd
+        self.ring: Ring = MappedRing(fd, ring_bytes) if ring is MappedRing else LibbpfRing(fd)
+        self.events: list[Event] = []
+
+    def await_event(self, wanted: Callable[[Event], bool], seconds: float = 10) -> Event:
+        """The first event that is wanted, old or new."""
+        end = time.monotonic() + seconds
+        seen = 0
+        while True:
+            for event in self.events[seen:]:
+                if wanted(event):
+                    return event
+            seen = len(self.events)
+            left = end - time.monotonic()
+            if left < 0:
+                pytest.fail(f"no such event in {self.events}")
+            select.select([self.ring.fd], [], [], left)
+            self.ring.must_drain(self.events.append)
+
+    def signal(self, name: str, cgroup: TestCgroup, seconds: float = 10) -> Event:
+        """The first event of a signal in a cgroup."""
+        return self.await_event(
+            lambda event: (
+                (event.kind, event.signal, event.cgroup) == (EventKind.SIGNAL, NUMBERS[name], cgroup.id)
+            ),
+            seconds,
+        )
+
+    def life(self, kind: EventKind, cgroup: int, value: int = 0) -> Event:
+        """The first event of a cgroup's life of that kind."""
+        return self.await_event(
+            lambda event: (event.kind, event.cgroup, event.value) == (kind, cgroup, value)
+        )
+
+
+@pytest.fixture(params=[MappedRing, LibbpfRing], ids=["mapped", "libbpf"])
+def felt(request: pytest.FixtureRequest) -> Iterator[Felt]:
+    """Under both readers of the ring."""
+    feeling = Felt(request.param)
+    yield feeling
+    feeling.sensors.close()
+
+
+def test_all_sensors_attach_here(felt: Felt) -> None:
+    assert {sensor.name: sensor.reason for sensor in felt.sensors.all} == {
+        "cgroup": "",
+        "process": "",
+        "cpu": "",
+    }
+
+
+def test_every_signal_has_a_number_and_a_sensor() -> None:
+    numbers = {number.name.lower().replace("_", ".", 1) for number in Signal} - {"none", "signals"}
+    assert {signal.name for signal in SIGNALS} == numbers
+    assert {signal.name: NUMBERS[signal.name] for signal in SIGNALS}
+
+
+def test_forks_are_counted_with_the_childs_cgroup_and_identity(felt: Felt, cgroup: TestCgroup) -> None:
+    felt.sensors.set_gate("process.fork", EVERY_ONE)
+    shell = cgroup.run(*FORKER)
+    fork_in(shell, 1)
+    event = felt.signal("process.fork", cgroup)
+    assert (event.parent, event.weight, event.comm.rstrip(b"\0")) == (shell.pid, 1, b"sh")
+    boot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    assert 0 < boot_ns - event.start_ns < 60 * NS
+    assert 0 < time.monotonic_ns() - event.time_ns < 60 * NS
+
+
+def test_a_batch_is_told_once_with_how_many_and_since_when(felt: Felt, cgroup: TestCgroup) -> None:
+    felt.sensors.set_gate("process.fork", Gate(10 * NS, 0, 8, 1))
+    fork_in(cgroup.run(*FORKER), 24)
+    event = felt.signal("process.fork", cgroup)
+    assert (event.weight, event.value) == (8, 8)
+    assert event.since_ns < event.time_ns
+
+
+def test_slow_counts_never_cross_the_ring(felt: Felt, cgroup: TestCgroup) -> None:
+    felt.sensors.set_gate("process.fork", Gate(1000, 0, 4, 1))
+    felt.sensors.set_gate("process.exec", EVERY_ONE)
+    shell = cgroup.run(*FORKER)
+    fork_in(shell, 20)
+    assert shell.stdin is not None
+    shell.stdin.close()
+    felt.await_event(lambda event: event.comm.rstrip(b"\0") == b"sleep" and event.cgroup == cgroup.id)
+    assert not [event for event in felt.events if event.signal == Signal.PROCESS_FORK]
+
+
+def test_a_closed_gate_lets_nothing_through(felt: Felt, cgroup: TestCgroup) -> None:
+    felt.sensors.set_gate("process.exec", EVERY_ONE)
+    fork_in(cgroup.run(*FORKER), 20)
+    felt.signal("process.exec", cgroup)
+    assert {event.signal for event in felt.events if event.kind == EventKind.SIGNAL} == {Signal.PROCESS_EXEC}
+
+
+def test_exec_carries_the_new_name(felt: Felt, cgroup: TestCgroup) -> None:
+    felt.sensors.set_gate("process.exec", EVERY_ONE)
+    process = cgroup.run("sleep", "60")
+    event = felt.signal("process.exec", cgroup)
+    assert (event.pid, event.comm.rstrip(b"\0")) == (process.pid, b"sleep")
+
+
+def test_only_failed_exits_are_exit_failures(felt: Felt, cgroup: TestCgroup) -> None:
+    felt.sensors.set_gate("process.exit_failure", EVERY_ONE)
+    cgroup.run("true").wait(10)
+    failed = cgroup.run("false")
+    event = felt.signal("process.exit_failure", cgroup)
+    assert event.pid == failed.pid
+
+
+def test_threads_are_no_processes(felt: Felt, cgroup: TestCgroup) -> None:
+    felt.sensors.set_gate("process.fork", EVERY_ONE)
+    felt.sensors.set_gate("process.exec", EVERY_ONE)
+    script = "import threading as t; [x.start() or x.join() for x in [t.Thread() for _ in range(9)]]"
+    python = cgroup.run(sys.executable, "-c", f"{script}; import os; os.execvp('true', ['true'])")
+    python.wait(20)
+    felt.await_event(lambda event: event.comm.rstrip(b"\0") == b"true")
+    assert not [
+        event for event in felt.events if event.signal == Signal.PROCESS_FORK and event.parent == python.pid
+    ]
+
+
+def test_a_watched_process_is_told_of_when_it_exits(felt: Felt, cgroup: TestCgroup) -> None:
+    felt.sensors.set_gate("process.exec", EVERY_ONE)
+    process = cgroup.run("sleep", "60")
+    start_ns = felt.signal("process.exec", cgroup).start_ns
+    watched = felt.sensors.sensor("process").map("watched", 4, 8)
+    assert watched is not None
+    watched.must_update(process.pid.to_bytes(4, "little"), start_ns.to_bytes(8, "little"))
+    process.kill()
+    event = felt.await_event(lambda event: event.kind == EventKind.EXIT)
+    assert (event.pid, event.start_ns, event.value) == (process.pid, start_ns, 9)
+    assert watched.lookup(process.pid.to_bytes(4, "little")) is None
+
+
+def test_a_reused_pid_is_not_the_watched_process(felt: Felt, cgroup: TestCgroup) -> None:
+    felt.sensors.set_gate("process.exec", EVERY_ONE)
+    felt.sensors.set_gate("process.exit_failure", EVERY_ONE)
+    process = cgroup.run("sleep", "60")
+    watched = felt.sensors.sensor("process").map("watched", 4, 8)
+    assert watched is not None
+    watched.must_update(process.pid.to_bytes(4, "little"), (1).to_bytes(8, "little"))
+    felt.signal("process.exec", cgroup)
+    process.kill()
+    felt.signal("process.exit_failure", cgroup)
+    assert not [event for event in felt.events if event.kind == EventKind.EXIT]
+
+
+def test_protected_programs_are_told_of_when_executed(felt: Felt, cgroup: TestCgroup) -> None:
+    names = felt.sensors.sensor("process").map("protected_names", 16, 1)
+    assert names is not None
+    names.must_update(b"sleep".ljust(16, b"\0"), b"\1")
+    process = cgroup.run("sleep", "60")
+    event = felt.await_event(lambda event: event.kind == EventKind.PROTECTED)
+    assert (event.pid, event.cgroup) == (process.pid, cgroup.id)
+
+
+def test_run_queue_delay_is_felt_with_who_ran_instead(
+    felt: Felt, make_cgroup: Callable[[], TestCgroup]
+) -> None:
+    victim, hog = make_cgroup(), make_cgroup()
+    felt.sensors.set_gate("cpu.runq_delay", Gate(NS // 10, 1_000_000, 0, 1))
+    burn = "taskset -c 0 sh -c 'while :; do :; done'"
+    hog.run("sh", "-c", f"{burn} & {burn} & wait")
+    victim.run("sh", "-c", "exec taskset -c 0 sh -c 'while :; do :; done'")
+    event = felt.await_event(
+        lambda event: (
+            (event.signal, event.cgroup, event.culprit) == (Signal.CPU_RUNQ_DELAY, victim.id, hog.id)
+        )
+    )
+    assert 1_000_000 < event.value < 5 * NS
+    assert event.cpu == 0
+
+
+def test_run_queue_delay_is_aggregated_in_the_kernel(felt: Felt, cgroup: TestCgroup) -> None:
+    felt.sensors.set_gate("cpu.runq_delay", Gate(NS // 10, 2**62, 0, 1))
+    felt.sensors.set_gate("process.exit_failure", EVERY_ONE)
+    cgroup.run("sh", "-c", "for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.001; done; false")
+    felt.signal("process.exit_failure", cgroup)
+    status = felt.sensors.sensor("cpu").status()
+    assert status.seen > 10
+    assert status.emitted == 0
+
+
+def test_the_life_of_a_cgroup(felt: Felt, cgroup: TestCgroup) -> None:
+    felt.life(EventKind.CGROUP_NEW, cgroup.id)
+    cgroup.run("sleep", "60")
+    felt.life(EventKind.POPULATED, cgroup.id, 1)
+    (cgroup.directory / "cgroup.freeze").write_text("1")
+    felt.life(EventKind.FROZEN, cgroup.id, 1)
+    (cgroup.directory / "cgroup.freeze").write_text("0")
+    felt.life(EventKind.FROZEN, cgroup.id, 0)
+    cgroup.remove()
+    felt.life(EventKind.POPULATED, cgroup.id, 0)
+    felt.life(EventKind.CGROUP_GONE, cgroup.id)
+
+
+def test_cgroups_of_other_hierarchies_are_not_taken_for_ours(felt: Felt, cgroup: TestCgroup) -> None:
+    other = Path("/sys/fs/cgroup/freezer") / cgroup.path[1:]
+    if not other.parent.is_dir():
+        pytest.skip("no v1 hierarchy is mounted here")
+    other.mkdir()
+    other.rmdir()
+    cgroup.remove()
+    felt.life(EventKind.CGROUP_GONE, cgroup.id)
+    born = [event.cgroup for event in felt.events if event.kind == EventKind.CGROUP_NEW]
+    assert born == [cgroup.id]
+
+
+def test_a_dead_cgroup_leaves_no_stream_in_the_kernel(felt: Felt, cgroup: TestCgroup) -> None:
+    counts = felt.sensors.shared_map("counts", 16, 24)
+    felt.sensors.set_gate("process.fork", EVERY_ONE)
+    fork_in(cgroup.run(*FORKER), 1)
+    felt.signal("process.fork", cgroup)
+    key = cgroup.id.to_bytes(8, "little") + NUMBERS["process.fork"].to_bytes(8, "little")
+    assert counts.lookup(key) is not None
+    cgroup.remove()
+    felt.life(EventKind.CGROUP_GONE, cgroup.id)
+    assert counts.lookup(key) is None
+
+
+def test_what_a_full_ring_loses_is_counted(cgroup: TestCgroup) -> None:
+    felt = Felt(MappedRing, 16 * 1024)
+    try:
+        felt.sensors.set_gate("process.fork", EVERY_ONE)
+        shell = cgroup.run("sh", "-c", "for i in $(seq 400); do (:); done")
+        shell.wait(20)
+        felt.sensors.set_gate("process.fork", CLOSED)
+        status = felt.sensors.sensor("process").status()
+        assert status.lost["ring"] > 0
+        assert status.seen == status.emitted + status.lost["ring"]
+    finally:
+        felt.sensors.close()

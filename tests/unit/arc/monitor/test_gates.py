@@ -1,0 +1,42 @@
+"""Gates: what the kernel lets through for a set of rules."""
+
+from controlplane.arc.kernel.events import Gate
+from controlplane.arc.monitor.gates import CLOSED, ROUND_NS, gates_for
+from controlplane.link.rules import NS, Level, Rate, Rule, Test
+
+SIGNALS = ("process.fork", "cpu.runq_delay")
+
+
+def rule(name: str, signal: str, test: Test, mode: str = "observe") -> Rule:
+    return Rule(name=name, signal=signal, test=test, mode=mode)  # type: ignore[arg-type]
+
+
+def test_no_rule_no_gate() -> None:
+    assert gates_for([], SIGNALS) == {"process.fork": CLOSED, "cpu.runq_delay": CLOSED}
+
+
+def test_a_rule_that_is_off_opens_nothing() -> None:
+    off = rule("off", "process.fork", Rate(NS, 8), mode="off")
+    assert gates_for([off], SIGNALS)["process.fork"] == CLOSED
+
+
+def test_counts_are_told_in_eighths_of_the_smallest_burst_within_the_longest_window() -> None:
+    rules = [
+        rule("small", "process.fork", Rate(interval_ns=1_000_000, burst=80)),
+        rule("large", "process.fork", Rate(interval_ns=2_000_000, burst=800)),
+    ]
+    assert gates_for(rules, SIGNALS)["process.fork"] == Gate(1_600_000_000, 0, 10, 1)
+
+
+def test_a_burst_of_one_is_told_event_by_event() -> None:
+    assert gates_for([rule("one", "process.fork", Rate(NS, 1))], SIGNALS)["process.fork"].batch == 1
+
+
+def test_values_are_told_above_the_lowest_level() -> None:
+    rules = [rule("high", "cpu.runq_delay", Level(900)), rule("low", "cpu.runq_delay", Level(100))]
+    assert gates_for(rules, SIGNALS)["cpu.runq_delay"] == Gate(ROUND_NS, 100, 0, 1)
+
+
+def test_level_zero_lets_everything_above_zero_through() -> None:
+    rules = [rule("zero", "cpu.runq_delay", Level(0)), rule("high", "cpu.runq_delay", Level(900))]
+    assert gates_for(rules, SIGNALS)["cpu.runq_delay"].level == 0

@@ -1,0 +1,91 @@
+"""Streams: who looks at which cgroup, and that nothing grows without bound."""
+
+from controlplane.arc.kernel.events import Event, EventKind
+from controlplane.arc.monitor import streams
+from controlplane.arc.monitor.streams import Monitor
+from controlplane.link.rules import NS, Rate, Rule, Scope
+
+NUMBERS = {"process.fork": 1, "cpu.runq_delay": 4}
+
+
+def event(cgroup: int = 7, pid: int = 1, time_ns: int = NS) -> Event:
+    return Event(time_ns, 1, time_ns, cgroup, 0, pid * 10, pid, 1, 1, 1, EventKind.SIGNAL, 0, b"sh")
+
+
+def rule(name: str = "r", burst: int = 1, per: str = "cgroup", cgroups: tuple[str, ...] = ()) -> Rule:
+    return Rule(
+        name=name,
+        signal="process.fork",
+        per=per,  # type: ignore[arg-type]
+        scope=Scope(cgroups=cgroups),
+        test=Rate(interval_ns=NS, burst=burst),
+    )
+
+
+def fired_by(monitor: Monitor, *events: Event) -> list[tuple[str, int]]:
+    """(rule, pid) of every finding."""
+    found: list[tuple[str, int]] = []
+    for each in events:
+        place = monitor.places[each.cgroup]
+        monitor.must_feel(place, each, lambda _place, rule, _test, e: found.append((rule.name, e.pid)))
+    return found
+
+
+def monitor_with(*rules: Rule) -> Monitor:
+    monitor = Monitor(NUMBERS)
+    monitor.name(7, "/pods/a")
+    monitor.set_rules(rules)
+    return monitor
+
+
+def test_scope_decides_who_is_looked_at() -> None:
+    monitor = monitor_with(rule(cgroups=("/pods/**",)))
+    monitor.name(8, "/system/b")
+    assert fired_by(monitor, event(7), event(7)) == [("r", 1)]
+    assert fired_by(monitor, event(8), event(8), event(8)) == []
+    assert monitor.rules_on(7, 1) == ("r",)
+    assert monitor.rules_on(8, 1) == ()
+
+
+def test_cgroups_have_tests_of_their_own() -> None:
+    monitor = monitor_with(rule(burst=2))
+    monitor.name(8, "/pods/b")
+    assert fired_by(monitor, event(7), event(8), event(7), event(8)) == []
+    assert fired_by(monitor, event(8)) == [("r", 1)]
+
+
+def test_per_process_each_has_a_test_of_its_own() -> None:
+    monitor = monitor_with(rule(per="process"))
+    assert fired_by(monitor, event(pid=1), event(pid=2), event(pid=2)) == [("r", 2)]
+
+
+def test_processes_are_bounded() -> None:
+    monitor = monitor_with(rule(per="process"))
+    probe = monitor.places[7].probes[1][0]
+    for pid in range(streams.MAX_PROCESSES + 10):
+        probe.must_test_for(event(pid=pid))
+    assert len(probe._tests) == streams.MAX_PROCESSES
+
+
+def test_cgroups_are_bounded() -> None:
+    monitor = monitor_with(rule())
+    for cgroup in range(100, 100 + streams.MAX_PLACES):
+        monitor.name(cgroup, f"/many/{cgroup}")
+    assert len(monitor.places) == streams.MAX_PLACES
+    assert 7 not in monitor.places
+
+
+def test_a_rule_that_did_not_change_keeps_its_state() -> None:
+    kept, other = rule("kept", burst=2), rule("other", burst=2)
+    monitor = monitor_with(kept, other)
+    assert fired_by(monitor, event(), event()) == []
+    monitor.set_rules([kept, rule("other", burst=5)])
+    assert fired_by(monitor, event()) == [("kept", 1)]
+
+
+def test_a_cgroup_that_is_gone_leaves_nothing() -> None:
+    monitor = monitor_with(rule())
+    assert monitor.streams() == 1
+    monitor.forget(7)
+    assert monitor.streams() == 0
+    assert not monitor.places
