@@ -242,6 +242,8 @@ def _client_error(error: grpc.RpcError, target: Target) -> ClientError:
             return ConnectError(_why_unreachable(target, message))
         case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.DEADLINE_EXCEEDED:
             return ConnectError(message)
+        case grpc.StatusCode.CANCELLED:
+            return ConnectError("the daemon ended the call")
         case grpc.StatusCode.PERMISSION_DENIED | grpc.StatusCode.UNAUTHENTICATED:
             return RefusedError(message)
         case grpc.StatusCode.NOT_FOUND:

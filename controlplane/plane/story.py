@@ -48,7 +48,11 @@ class Reflex(msgspec.Struct):
 
 
 class WatcherDroppedError(Exception):
-    """The watcher is told nothing more; the message says why."""
+    """The watcher did not keep up and is told nothing more."""
+
+
+class StoryEndedError(Exception):
+    """Nobody is told anything more: the plane stops."""
 
 
 class TooManyWatchersError(Exception):
@@ -60,14 +64,17 @@ class Watcher:
 
     def __init__(self) -> None:
         self.dropped = False
+        self._ended = False
         self._waiting: deque[Told] = deque()
         self._wake = asyncio.Event()
 
     async def next(self) -> Told:
-        """The next thing told. Raises WatcherDroppedError for a watcher that did not keep up."""
+        """The next thing told. Raises WatcherDroppedError or, once the rest was read, StoryEndedError."""
         while not self._waiting:
             if self.dropped:
                 raise WatcherDroppedError(f"more than {MAX_WAITING} events were waiting to be read")
+            if self._ended:
+                raise StoryEndedError
             self._wake.clear()
             await self._wake.wait()
         return self._waiting.popleft()
@@ -81,6 +88,11 @@ class Watcher:
             self._waiting.append(told)
         self._wake.set()
         return not self.dropped
+
+    def end(self) -> None:
+        """Nothing more will be offered."""
+        self._ended = True
+        self._wake.set()
 
 
 class Story:
@@ -134,6 +146,11 @@ class Story:
             yield watcher
         finally:
             self._watchers.discard(watcher)
+
+    def end(self) -> None:
+        """Lets every watcher of now go, so that a server can stop without cutting anybody off."""
+        for watcher in self._watchers:
+            watcher.end()
 
     def _add_step(self, uid: str, wall_ns: int, record: Step) -> Told:
         reflex = self._reflex(record.trace_id)

@@ -26,6 +26,7 @@ class Health:
     def __init__(self) -> None:
         self._serving: dict[str, bool] = {"": False}
         self._changed = asyncio.Event()
+        self._ended = False
         self.watchers = 0
         """Clients watching now."""
 
@@ -33,8 +34,12 @@ class Health:
         """Takes news of some components; the others stay as they are."""
         self._serving |= components
         self._serving[""] = self._serving.get("arc", False)
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
+        self._wake()
+
+    def end(self) -> None:
+        """Lets every watcher of now go, so that a server can stop without cutting anybody off."""
+        self._ended = True
+        self._wake()
 
     async def Check(self, request: pb.HealthCheckRequest, context: Context) -> pb.HealthCheckResponse:
         """One component now; NOT_FOUND where it is unknown."""
@@ -56,7 +61,7 @@ class Health:
         self.watchers += 1
         try:
             told = None
-            while True:
+            while not self._ended:
                 changed, status = self._changed, self._status(request.service)
                 if status != told:
                     told = status
@@ -65,6 +70,10 @@ class Health:
                     await changed.wait()
         finally:
             self.watchers -= 1
+
+    def _wake(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
 
     def _status(self, name: str) -> pb.HealthCheckResponse.ServingStatus:
         match self._serving.get(name):

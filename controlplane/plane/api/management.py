@@ -18,7 +18,7 @@ from controlplane.plane.api.aio_server import Handlers
 from controlplane.plane.api.errors import ApiError, bad_field
 from controlplane.plane.api.front_door import CALLER, Context
 from controlplane.plane.arc import Arc
-from controlplane.plane.story import Story, TooManyWatchersError, WatcherDroppedError
+from controlplane.plane.story import Story, StoryEndedError, TooManyWatchersError, WatcherDroppedError
 from controlplane.policy.compile import rules_of
 from controlplane.policy.errors import PolicyError
 from controlplane.wire import management_pb2 as pb
@@ -109,6 +109,8 @@ class Management:
                     yield convert.told(await watcher.next())
         except (TooManyWatchersError, WatcherDroppedError) as error:
             raise ApiError(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error)) from error
+        except StoryEndedError:
+            raise ApiError(grpc.StatusCode.UNAVAILABLE, "the daemon stops") from None
 
     async def ListReflexes(
         self, request: pb.ListReflexesRequest, context: Context

@@ -4,7 +4,7 @@ They share an event loop and nothing else, so probes are answered while manageme
 """
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -50,7 +50,7 @@ async def serve_management(path: Path, arc: Arc, story: Story) -> AsyncIterator[
         server.listen(f"unix:{path}", grpc.local_server_credentials(grpc.LocalConnectionType.UDS))
     finally:
         os.umask(before)
-    async with _running(server):
+    async with _running(server, story.end):
         yield
 
 
@@ -60,7 +60,7 @@ async def serve_health(address: str, health: Health) -> AsyncIterator[int]:
     server = AioServer([], _HEALTH_LIMITS)
     server.register(HEALTH, _health(health))
     port = server.listen(address)
-    async with _running(server):
+    async with _running(server, health.end):
         yield port
 
 
@@ -72,11 +72,12 @@ def roles() -> dict[str, Role]:
 
 
 @asynccontextmanager
-async def _running(server: AioServer) -> AsyncIterator[None]:
+async def _running(server: AioServer, let_go: Callable[[], None]) -> AsyncIterator[None]:
     await server.start()
     try:
         yield
     finally:
+        let_go()
         await server.stop(GRACE_S)
 
 

@@ -12,6 +12,7 @@ from controlplane.plane.story import (
     MAX_WAITING,
     MAX_WATCHERS,
     Story,
+    StoryEndedError,
     TooManyWatchersError,
     WatcherDroppedError,
 )
@@ -139,3 +140,17 @@ def test_watchers_are_bounded_even_those_that_were_dropped() -> None:
             stack.enter_context(story.subscribe())
     with story.subscribe():
         assert story.watchers == 1
+
+
+def test_watchers_are_let_go_when_they_have_read_the_rest() -> None:
+    story = Story()
+
+    async def main() -> None:
+        with story.subscribe() as watcher:
+            feed(story, NOTICE)
+            story.end()
+            assert (await watcher.next()).record == NOTICE
+            with pytest.raises(StoryEndedError):
+                await watcher.next()
+
+    asyncio.run(main())

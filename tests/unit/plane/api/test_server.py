@@ -11,7 +11,7 @@ import grpc
 import pytest
 from grpc_reflection.v1alpha import reflection_pb2
 
-from controlplane.client import Client
+from controlplane.client import Client, ConnectError, HealthClient
 from controlplane.plane.api import management
 from controlplane.plane.api.aio_server import LIMITS, AioServer
 from controlplane.plane.api.front_door import Caller, FrontDoor
@@ -19,7 +19,8 @@ from controlplane.plane.api.management import Management
 from controlplane.plane.api.server import MAX_SOCKET_PATH, roles, serve_health, serve_management
 from controlplane.wire.methods import MANAGEMENT, Role, methods
 from tests.unit.plane.api import raw_http2
-from tests.unit.plane.served import Served
+from tests.unit.plane.loop import LoopThread
+from tests.unit.plane.served import Served, served
 
 asked = reflection_pb2.ServerReflectionRequest
 REFLECTION = ["grpc.reflection.v1alpha.ServerReflection", "grpc.reflection.v1.ServerReflection"]
@@ -155,3 +156,17 @@ def test_the_socket_is_gone_afterwards(plane: Served, tmp_path: Path) -> None:
     with plane.loop.entered(lambda: serve_management(path, plane.arc, plane.story)):
         assert path.is_socket()
     assert not path.exists()
+
+
+def test_a_server_that_stops_lets_its_watchers_go(
+    loop: LoopThread, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with served(loop, tmp_path) as plane:
+        client, probe = Client(plane.target), HealthClient(plane.health_address)
+        events, healths = client.watch(), probe.watch("")
+        assert next(healths) == "not_serving"
+    with client, pytest.raises(ConnectError, match="the daemon stops"):
+        next(events)
+    with probe:
+        assert list(healths) == []
+    assert caplog.records == []

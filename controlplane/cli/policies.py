@@ -1,0 +1,53 @@
+"""`reflexarc policies`: what is in force and how it fares; `--delete` takes one out of force."""
+
+import argparse
+
+from controlplane.cli import show
+from controlplane.cli.client_options import add_client_options, connected
+from controlplane.cli.exits import Exit, Subparsers
+from controlplane.cli.words import ladder_words, test_words
+from controlplane.wire import management_pb2 as pb
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Options of `policies`."""
+    parser = subparsers.add_parser("policies", help="policies in force")
+    parser.add_argument("--delete", default="", metavar="NAME", help="take this one out of force")
+    add_client_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print every policy, or delete one."""
+    with connected(args) as client:
+        if args.delete:
+            client.delete(args.delete)
+            _say_deleted(args)
+            return Exit.DONE
+        found = client.policies()
+    if args.json:
+        show.print_json({"policies": [show.plain(status) for status in found]})
+        return Exit.DONE
+    head = ("POLICY", "MODE", "FINDINGS", "SIGNAL", "FIRES AT", "LADDER", "FROM", "STATE")
+    print(show.table(head, map(_row, found)))
+    return Exit.DONE
+
+
+def _say_deleted(args: argparse.Namespace) -> None:
+    if args.json:
+        show.print_json({"deleted": args.delete})
+    else:
+        print(f"{args.delete} is out of force")
+
+
+def _row(status: pb.PolicyStatus) -> tuple[object, ...]:
+    policy = status.policy
+    return (
+        policy.name,
+        show.mode_word(status.effective_mode),
+        status.findings,
+        policy.signal,
+        test_words(policy),
+        ladder_words(policy),
+        policy.origin,
+        status.reason or ("breaker open" if status.breaker_open else "armed"),
+    )

@@ -1,0 +1,137 @@
+"""Findings, steps, losses and notices in words: what `watch`, `history` and `top` print."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from controlplane.cli.show import NS_PER_S, clock, date, duration, microseconds, mode_word
+from controlplane.link.signals import BY_NAME
+from controlplane.wire import management_pb2 as pb
+
+Step = pb.ReflexStep
+KINDS: Final = {
+    Step.KIND_INTENT: "intent",
+    Step.KIND_OUTCOME: "returned",
+    Step.KIND_EFFECT: "effect",
+    Step.KIND_UNDO: "undo",
+    Step.KIND_REFUSED: "refused",
+}
+
+
+def event_line(event: pb.WatchResponse) -> str:
+    """One thing told, on one line."""
+    return f"{clock(event.time)}  {event_words(event)}"
+
+
+def event_words(event: pb.WatchResponse) -> str:
+    """One thing told, without its time."""
+    match event.WhichOneof("event"):
+        case "finding":
+            finding = event.finding
+            return f"finding   {finding.policy}: {finding_words(finding)}  trace {finding.trace_id}"
+        case "step":
+            step = event.step
+            since = f"  +{microseconds(step.since_event_ns)}" if step.HasField("since_event_ns") else ""
+            return f"{KINDS[step.kind]:8}  {step.policy}: {step_words(step)}{since}"
+        case "loss":
+            return f"lost      {event.loss.count:,} events of {event.loss.sensor}: {event.loss.reason}"
+        case _:
+            return f"{event.notice.severity:8}  {event.notice.name}  {event.notice.text}".rstrip()
+
+
+def finding_words(finding: pb.Finding) -> str:
+    """What fired and who is affected."""
+    culprit = f", {victim_words(finding.culprit)} ran instead" if finding.HasField("culprit") else ""
+    return f"{finding.signal} {_evidence(finding)} in {victim_words(finding.victim)}{culprit}"
+
+
+def _evidence(finding: pb.Finding) -> str:
+    if finding.test == "level":
+        value, bound = (
+            quantity(number, finding.signal, finding.unit)
+            for number in (finding.statistic, finding.threshold)
+        )
+        return f"{value} > {bound}"
+    return f"{finding.test} {finding.statistic:,.4g} > {finding.threshold:,.4g}"
+
+
+def step_words(step: pb.ReflexStep) -> str:
+    """What one step did, or would have done."""
+    match step.kind:
+        case Step.KIND_INTENT:
+            act = f"would {step.act}" if step.mode == pb.MODE_OBSERVE else step.act
+            return f"{act} {victim_words(step.victim)}"
+        case Step.KIND_OUTCOME:
+            return f"{step.act} done" if step.ok else f"{step.act} failed: {step.error}"
+        case Step.KIND_EFFECT:
+            return f"{step.act} in effect"
+        case Step.KIND_UNDO:
+            who = f" by {step.actor}" if step.actor else ""
+            failed = "" if step.ok else f", failed: {step.error}"
+            return f"{step.act} undone ({step.reason}{who}){failed}"
+        case _:
+            detail = f": {step.detail}" if step.detail else ""
+            return f"{step.act} forbidden by {step.guard}{detail}"
+
+
+def victim_words(victim: pb.Victim) -> str:
+    """A cgroup, or a process in it."""
+    where = victim.path or (f"cgroup {victim.cgroup}" if victim.cgroup else "")
+    who = f"pid {victim.pid}" if victim.pid else ""
+    name = f"({victim.comm})" if victim.pid and victim.comm else ""
+    return " ".join(filter(None, (where, who, name)))
+
+
+def timeline(reflex: pb.Reflex) -> Iterator[str]:
+    """A reflex from event to undo, each step in microseconds since the event."""
+    began = date(reflex.time) if reflex.HasField("time") else "(finding no longer known)"
+    yield f"{began}  {reflex_policy(reflex)}  trace {reflex.trace_id}"
+    if reflex.HasField("finding"):
+        finding = reflex.finding
+        yield _row(0, "event", finding_words(finding))
+        yield _row(
+            finding.decided_after_ns, "decision", f"{finding.policy} fired, mode {mode_word(finding.mode)}"
+        )
+    for step in reflex.steps:
+        since = step.since_event_ns if step.HasField("since_event_ns") else None
+        yield _row(since, KINDS[step.kind], step_words(step))
+    if reflex.steps_dropped:
+        yield _row(None, "", f"and {reflex.steps_dropped} more steps")
+
+
+def reflex_policy(reflex: pb.Reflex) -> str:
+    """The policy a reflex belongs to."""
+    if reflex.HasField("finding"):
+        return reflex.finding.policy
+    return reflex.steps[0].policy if reflex.steps else ""
+
+
+def _row(since_ns: int | None, kind: str, text: str) -> str:
+    since = microseconds(since_ns) if since_ns is not None else "?"
+    return f"{since:>20}  {kind:8}  {text}".rstrip()
+
+
+def test_words(policy: pb.Policy) -> str:
+    """What fires a policy."""
+    if policy.HasField("level"):
+        return f"> {quantity(policy.level.above, policy.signal, '')}"
+    return f"> {NS_PER_S / policy.rate.interval_ns:,.6g}/s, burst {policy.rate.burst}"
+
+
+def ladder_words(policy: pb.Policy) -> str:
+    """The acts of a policy, from mild to final."""
+    return ", ".join(_rung_words(rung) for rung in policy.ladder)
+
+
+def _rung_words(rung: pb.Rung) -> str:
+    after = f" after {duration(rung.after_ns)}" if rung.after_ns else ""
+    lasting = f" for {duration(rung.for_ns)}" if rung.for_ns else ""
+    return f"{rung.act}{after}{lasting}"
+
+
+def quantity(value: float, signal: str, unit: str) -> str:
+    """A value of a signal with its unit, durations in a readable one."""
+    known = BY_NAME.get(signal)
+    unit = unit or (known.unit if known else "")
+    if unit == "ns":
+        return microseconds(round(value))
+    return f"{value:,.6g}" if unit in ("", "1") else f"{value:,.6g} {unit}"
