@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from controlplane.link.config import Config
-from controlplane.link.rules import MAX_RULES, NS, Fault, Level, Rate, Rule, RuleSet, Scope, Step, faults
+from controlplane.link.rules import MAX_RULES, NS, Fault, Level, Rate, Rule, RuleSet, Step, faults
 from controlplane.link.rules import Test as RuleTest
 from controlplane.link.signals import BY_NAME, Signal
 from controlplane.policy import units
@@ -27,9 +27,6 @@ DEFAULTS: Final = Path(__file__).with_name("defaults")
 DEFAULT_FOLDER: Final = Path(Config().policies)
 BAD_POLICY: Final = 3
 OVER_NS: Final = 100_000_000
-
-ANY_CGROUP: Final = Scope(cgroups=("/**",))
-"""What a policy without a scope observes. It names no cgroup in particular, so it may not enforce."""
 
 
 class _FaultError(Exception):
@@ -91,7 +88,7 @@ def compile_policy(policy: Policy, origin: str) -> Rule:
         name=policy.metadata.name,
         signal=spec.signal,
         per=spec.per,
-        scope=_scope(policy),
+        scope=spec.scope,
         test=_test(spec.test, signal),
         ladder=tuple(_step(step) for step in spec.ladder),
         cooldown_ns=int(spec.cooldown),
@@ -101,12 +98,6 @@ def compile_policy(policy: Policy, origin: str) -> Rule:
     for fault in faults(rule):
         raise _FaultError(fault)
     return rule
-
-
-def _scope(policy: Policy) -> Scope:
-    scope = policy.spec.scope or Scope()
-    empty = not scope.node and not scope.cgroups
-    return ANY_CGROUP if empty and policy.spec.mode != "enforce" else scope
 
 
 def _test(test: Test, signal: Signal) -> RuleTest:

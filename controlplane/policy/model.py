@@ -58,7 +58,8 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     signal: str
     per: Literal["cgroup", "process"] = "cgroup"
-    scope: Scope | None = None
+    scope: Scope = Scope()
+    """Left out, the policy sees every cgroup and may touch none."""
     test: Test
     ladder: tuple[StepSpec, ...]
     cooldown: Duration = Duration(60 * NS)

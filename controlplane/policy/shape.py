@@ -19,6 +19,7 @@ _PATH: Final = re.compile(r"(?P<message>.*?)(?: - at (?:`key` in )?`(?P<path>\$[
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _MISSING: Final = re.compile(r"Object missing required field `(.*)`")
 _TYPE: Final = re.compile(r"Expected `(.*)`, got `(.*)`")
+_BOUND: Final = re.compile(r"Expected `(.*)` ([<>]=? .*)")
 _CHOICE: Final = re.compile(r"Invalid (?:enum )?value (.*)", re.DOTALL)
 _STEP: Final = re.compile(r"\.(\w+)|\[[^]]*\]")
 _NAMES: Final = {
@@ -54,6 +55,8 @@ def _explained(error: msgspec.ValidationError, document: Document, type_: type) 
         return document.error(path, f"`{missing[1]}` is missing in {where}")
     if mismatch := _TYPE.fullmatch(message):
         return document.error(path, f"{where} must be {_named(mismatch[1])}, not {_named(mismatch[2])}")
+    if bound := _BOUND.fullmatch(message):
+        return document.error(path, f"{where} must be {_named(bound[1])} {bound[2]}")
     if choice := _CHOICE.fullmatch(message):
         hint = suggest(choice[1].strip("'"), _choices_at(type_, path))
         return document.error(path, f"{where} cannot be {shown(choice[1].strip(chr(39)))}", hint)

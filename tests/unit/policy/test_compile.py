@@ -11,7 +11,7 @@ import pytest
 from controlplane.link.rules import MAX_RULES, NS, Level, Rate, Rule, RuleSet, Scope, Step, problems
 from controlplane.link.signals import BY_NAME
 from controlplane.policy import compile as compiling
-from controlplane.policy.compile import ANY_CGROUP, DEFAULTS, compile_folder, rules_of
+from controlplane.policy.compile import DEFAULTS, compile_folder, rules_of
 from controlplane.policy.errors import PolicyError
 from controlplane.policy.load import policies_of, policy_files, read_bytes
 
@@ -58,7 +58,7 @@ def test_what_is_left_out_is_mild() -> None:
         POLICY[: POLICY.index("  per:")]
         + "  test: {kind: threshold, above: 500/s}\n  ladder: [{act: observe}]\n"
     )
-    assert (rule.mode, rule.per, rule.cooldown_ns, rule.scope) == ("observe", "cgroup", 60 * NS, ANY_CGROUP)
+    assert (rule.mode, rule.per, rule.cooldown_ns, rule.scope) == ("observe", "cgroup", 60 * NS, Scope())
 
 
 @pytest.mark.parametrize(

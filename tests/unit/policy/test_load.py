@@ -121,7 +121,7 @@ def test_a_configuration_that_sets_nothing(text: str) -> None:
         ("mode: observe\nmods: off\n", 2, "unknown key 'mods' in the document"),
         ("mode: 5\n", 1, "mode must be text, not a whole number"),
         ("mode: enforced\n", 1, "mode cannot be 'enforced'"),
-        ("mode: off\nbreaker_acts: -1\n", 2, "breaker_acts must be between 0 and 1099511627776"),
+        ("mode: off\nbreaker_acts: -1\n", 2, "breaker_acts must be a whole number >= 1"),
         (
             "mode: off\nbreaker_acts: .inf\n",
             2,

@@ -1,9 +1,10 @@
 """Errors of types, said in the words of the file."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 import pytest
+from msgspec import Meta
 
 from controlplane.policy.document import documents
 from controlplane.policy.errors import PolicyError, UnitError
@@ -16,7 +17,7 @@ class Even(int):
 
 class Inner(msgspec.Struct, forbid_unknown_fields=True):
     colour: Literal["red", "green"] = "red"
-    count: int | None = None
+    count: Annotated[int, Meta(ge=1, le=9)] | None = None
 
 
 class Outer(msgspec.Struct, forbid_unknown_fields=True):
@@ -74,6 +75,8 @@ def test_what_fits() -> None:
             "",
         ),
         ("name: n\ninner:\n  count: x", 3, "inner.count must be a whole number, not text", ""),
+        ("name: n\ninner: {count: 0}", 2, "inner.count must be a whole number >= 1", ""),
+        ("name: n\ninner: {count: 10}", 2, "inner.count must be a whole number <= 9", ""),
         ("name: n\ninner: text", 2, "inner must be a mapping, not text", ""),
         (
             "name: n\nitems:\n- {}\n- {colour: gren}",
