@@ -136,6 +136,13 @@ class Turned:
         self.config = config
         self.arc = Arc(Boot(config, RuleSet(tuple(rules))))
         self.arc.arm()
+        self.running = True
+
+    def stop(self) -> None:
+        """Once."""
+        if self.running:
+            self.running = False
+            self.arc.stop()
 
     def records(self) -> list[Record]:
         """The whole journal so far."""
@@ -189,7 +196,7 @@ def turn(tmp_path: Path) -> Iterator[Callable[..., Turned]]:
 
     yield start
     for each in running:
-        each.arc.stop()
+        each.stop()
 
 
 def fork_rule(cgroup: TestCgroup, *ladder: Step, **changes: object) -> Rule:

@@ -1,0 +1,149 @@
+"""`must_` functions keep their promise: called 100,000 times, they leave no allocated block behind."""
+
+import gc
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from controlplane.arc.kernel.descriptors import Timer
+from controlplane.arc.kernel.events import EVENT, Event, EventKind
+from controlplane.arc.monitor.streams import Monitor, Place
+from controlplane.arc.monitor.tests import LevelTest, RateTest
+from controlplane.arc.reflex.guards import Breaker, Cooldowns
+from controlplane.arc.reflex.journal import Journal
+from controlplane.arc.reflex.latency import LatencyHistogram
+from controlplane.arc.reflex.telling import Reflex, must_finding, must_intent, must_outcome
+from controlplane.arc.reflex.victims import Victim
+from controlplane.link.records import Lost
+from controlplane.link.rules import NS, Level, Rate, Rule, Step
+
+TIMES = 100_000
+SLACK = 64
+"""Blocks the interpreter itself may take and keep: free lists, inline caches."""
+
+RULE = Rule(name="r", signal="process.fork", test=Rate(NS, 1), ladder=(Step("freeze", for_ns=NS),))
+EVENT_ONE = Event(NS, 1, NS, 7, 0, 10, 1, 1, 1, 1, EventKind.SIGNAL, 0, b"sh".ljust(16, b"\0"))
+VICTIM = Victim(7, "/a")
+RAW = EVENT.pack(*EVENT_ONE)
+
+Called = Callable[[], object]
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    fd = os.open(tmp_path, os.O_RDONLY)
+    journal = Journal(fd, 1 << 20, 2, os.getgid(), tuple)
+    yield journal
+    journal.close()
+    os.close(fd)
+
+
+def blocks_kept_by(call: Called) -> int:
+    """Difference in allocated blocks over many calls, after as many to warm up."""
+    for _ in range(1000):
+        call()
+    gc.collect()
+    gc.disable()
+    before = sys.getallocatedblocks()
+    for _ in range(TIMES):
+        call()
+    after = sys.getallocatedblocks()
+    gc.enable()
+    return after - before
+
+
+def monitor() -> tuple[Monitor, Place]:
+    made = Monitor({"process.fork": 1})
+    made.set_rules([RULE])
+    return made, made.name(7, "/a")
+
+
+def nothing(*_: object) -> None:
+    pass
+
+
+def appended(journal: Journal) -> Called:
+    record = Lost(time_ns=1, sensor="cpu", reason="ring", count=1)
+
+    def call() -> None:
+        journal.must_append(record)
+        journal.tend()
+
+    return call
+
+
+def felt() -> Called:
+    made, place = monitor()
+    return lambda: made.must_feel(place, EVENT_ONE, nothing)
+
+
+def made_records() -> Called:
+    _, place = monitor()
+    test = RateTest(Rate(NS, 1))
+    reflex = Reflex(RULE, VICTIM, NS)
+    intent = must_intent(reflex, 0, RULE.ladder[0], "enforce", "0")
+
+    def call() -> None:
+        must_finding(reflex, place, test, EVENT_ONE, "observe")
+        must_intent(reflex, 0, RULE.ladder[0], "enforce", "0")
+        must_outcome(reflex, intent, NS, "")
+
+    return call
+
+
+def guarded() -> Called:
+    cooldowns, breaker = Cooldowns(), Breaker(5, NS)
+    return lambda: (
+        cooldowns.must_enter("r", VICTIM, time.monotonic_ns(), NS),
+        breaker.must_allow("r", time.monotonic_ns()),
+    )
+
+
+def rated() -> Called:
+    test = RateTest(Rate(NS, 1))
+    return lambda: test.must_update(time.monotonic_ns(), NS, 1, 1)
+
+
+def levelled() -> Called:
+    test = LevelTest(Level(1))
+    return lambda: test.must_update(NS, NS, time.monotonic_ns(), 1)
+
+
+def observed() -> Called:
+    histogram = LatencyHistogram()
+    return lambda: histogram.must_observe(30_000, b"t" * 16, NS)
+
+
+def armed() -> Called:
+    timer = Timer()
+    return lambda: timer.must_arm(time.monotonic_ns() + NS)
+
+
+CALLS: dict[str, Callable[[], Called]] = {
+    "decode": lambda: lambda: Event._make(EVENT.unpack_from(RAW)),
+    "rate": rated,
+    "level": levelled,
+    "feel": felt,
+    "records": made_records,
+    "guards": guarded,
+    "latency": observed,
+    "timer": armed,
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_nothing_is_kept(name: str) -> None:
+    assert blocks_kept_by(CALLS[name]()) < SLACK
+
+
+def test_the_journal_keeps_nothing(journal: Journal) -> None:
+    assert blocks_kept_by(appended(journal)) < SLACK
+
+
+def test_what_keeps_something_is_noticed() -> None:
+    kept: list[object] = []
+    assert blocks_kept_by(lambda: kept.append(object())) > TIMES / 2
