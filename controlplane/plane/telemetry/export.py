@@ -89,6 +89,7 @@ class Exporter:
         self._backoff = backoff
         self._attempt = 0
         self._unsaved = ""
+        self._begun = asyncio.Event()
         self._more = asyncio.Event()
         self._settled = asyncio.Event()
         self._moving = asyncio.Lock()
@@ -101,7 +102,7 @@ class Exporter:
     def begin(self) -> None:
         """The journal can be read: from where the last exporter stopped."""
         self.cursor = cursors.load(self._paths.cursor)
-        self.wake()
+        self._begun.set()
 
     def wake(self) -> None:
         """More is on the disk."""
@@ -109,13 +110,14 @@ class Exporter:
         self._more.set()
 
     async def settled(self) -> None:
-        """Returns when everything is acknowledged, or the last attempt has failed."""
-        if not self._attempt:
+        """Returns when everything is acknowledged, or when there is no hope of it for now."""
+        if self._begun.is_set() and not self._attempt:
             await self._settled.wait()
 
     async def run(self) -> None:
         """Export until cancelled; what was sent and not acknowledged is sent again at the next start."""
         async with self._collector:
+            await self._begun.wait()
             while True:
                 self._more.clear()
                 try:
