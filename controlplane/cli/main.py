@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "health": "health of its components",
     "top": "live view of what is felt and done",
     "watch": "follow findings, reflexes and losses",
+    "sensors": "what feels, what it costs and what it lost",
     "streams": "signals by cgroup",
     "policies": "policies in force",
     "apply": "put policies in force",
