@@ -39,7 +39,10 @@ class MappedRing:
         self.fd = fd
         self._mask = size - 1
         self._consumer_map = mmap.mmap(fd, page, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
-        self._producer_map = mmap.mmap(fd, page + 2 * size, mmap.MAP_SHARED, mmap.PROT_READ, offset=page)
+        # The kernel maps the data twice in a row, so that a record that wraps is in one piece; no record
+        # is longer than a page.
+        length = page + size + page
+        self._producer_map = mmap.mmap(fd, length, mmap.MAP_SHARED, mmap.PROT_READ, offset=page)
         self._consumer = memoryview(self._consumer_map).cast("Q")
         produced = memoryview(self._producer_map)
         self._producer = produced[:page].cast("Q")

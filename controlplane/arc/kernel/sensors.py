@@ -17,7 +17,9 @@ NAMES: Final = ("cgroup", "process", "cpu")
 SHARED: Final = ("events", "gates", "counts", "values")
 RING_BYTES: Final = 1 << 20
 
-NUMBERS: Final[dict[str, int]] = {signal.name.lower().replace("_", ".", 1): signal.value for signal in Signal}
+NUMBERS: Final[dict[str, int]] = {
+    signal.name: Signal[signal.name.replace(".", "_").upper()].value for signal in SIGNALS
+}
 """`process.fork` -> its number in the kernel."""
 
 
