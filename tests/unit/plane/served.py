@@ -1,5 +1,6 @@
 """A plane for tests: a real link to a responder, a real story, and the API on a real UNIX socket."""
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -12,9 +13,23 @@ from controlplane.link import records
 from controlplane.plane.api.health import Health
 from controlplane.plane.api.server import serve_health, serve_management
 from controlplane.plane.arc import Arc
-from controlplane.plane.story import Story
+from controlplane.plane.story import Story, Watcher
 from tests.unit.plane.loop import LoopThread
 from tests.unit.plane.responder import Responder
+
+
+class AnnouncingStory(Story):
+    """A story that says when somebody watches, which else nobody is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.subscribed = asyncio.Event()
+
+    @contextmanager
+    def subscribe(self) -> Iterator[Watcher]:
+        with super().subscribe() as watcher:
+            self.subscribed.set()
+            yield watcher
 
 
 class Served(msgspec.Struct):
@@ -22,7 +37,7 @@ class Served(msgspec.Struct):
 
     loop: LoopThread
     arc: Arc
-    story: Story
+    story: AnnouncingStory
     responder: Responder
     health: Health
     target: Target
@@ -32,13 +47,17 @@ class Served(msgspec.Struct):
         for number, record in enumerate(told):
             self.loop.call(self.story.feed, f"i-{number}", wall_ns + record.time_ns, record)
 
+    def await_watcher(self) -> None:
+        """Returns once somebody watches."""
+        self.loop.run(asyncio.wait_for(self.story.subscribed.wait(), 10))
+
 
 @contextmanager
 def served(loop: LoopThread, folder: Path) -> Iterator[Served]:
     @asynccontextmanager
     async def serve() -> AsyncIterator[Served]:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        responder, story, health = Responder(theirs), Story(), Health()
+        responder, story, health = Responder(theirs), AnnouncingStory(), Health()
         path = folder / "management.sock"
         try:
             async with (

@@ -27,7 +27,7 @@ def finding(trace_id: bytes = TRACE, *, mode: Mode = "enforce") -> records.Findi
         value=812.0,
         statistic=812.0,
         threshold=500.0,
-        test="more than 500/s",
+        test="rate",
         mode=mode,
     )
 

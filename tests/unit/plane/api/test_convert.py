@@ -1,0 +1,59 @@
+"""Domain values to messages: what is easily got wrong."""
+
+import msgspec
+
+from controlplane.link import records
+from controlplane.link.rules import Level, Rule
+from controlplane.plane.api import convert
+from controlplane.plane.story import Story, Told
+from controlplane.wire import management_pb2 as pb
+from tests.unit.plane import told
+from tests.unit.plane.responder import STATUS
+
+WALL_OFFSET_NS = 1_700_000_000_000_000_000
+
+
+def step(record: records.Record) -> pb.ReflexStep:
+    return convert.told(Told("i-1", record.time_ns + WALL_OFFSET_NS, record, told.EVENT_NS)).step
+
+
+def test_monotonic_times_become_wall_clock() -> None:
+    status = convert.status(STATUS, WALL_OFFSET_NS)
+    assert status.start_time.ToNanoseconds() == WALL_OFFSET_NS + STATUS.started_ns
+    assert status.in_force[0].until.ToNanoseconds() == WALL_OFFSET_NS + STATUS.in_force[0].until_ns
+    until = step(told.intent()).until
+    assert until.ToNanoseconds() == WALL_OFFSET_NS + told.intent().until_ns
+
+
+def test_an_act_without_an_end_has_none() -> None:
+    assert not step(msgspec.structs.replace(told.intent(), until_ns=0)).HasField("until")
+
+
+def test_each_kind_of_step_has_its_own_fields() -> None:
+    assert step(told.intent()).mode == pb.MODE_ENFORCE
+    assert step(told.outcome()).ok
+    assert step(told.effect()).kind == pb.ReflexStep.KIND_EFFECT
+    undo = step(told.undo())
+    assert (undo.reason, undo.ok, undo.victim.path, undo.parent_id) == ("timer", True, "/storm", "01" * 8)
+    refused = step(told.refused())
+    assert (refused.guard, refused.detail, refused.victim.pid) == ("protected", "sshd", 1)
+
+
+def test_times_since_the_event_are_those_of_the_journal() -> None:
+    assert step(told.effect()).since_event_ns == 80_000
+    unknown = convert.told(Told("i-1", 0, told.refused(), None)).step
+    assert not unknown.HasField("since_event_ns")
+
+
+def test_a_culprit_only_where_there_is_one() -> None:
+    story = Story()
+    story.feed("i-1", 0, told.finding())
+    story.feed("i-2", 0, msgspec.structs.replace(told.finding(bytes(16)), culprit=7, culprit_path="/hog"))
+    blamed, alone = (convert.reflex(reflex).finding for reflex in story.reflexes())
+    assert (blamed.culprit.cgroup, blamed.culprit.path) == (7, "/hog")
+    assert not alone.HasField("culprit")
+
+
+def test_a_policy_shows_the_test_it_has() -> None:
+    policy = convert.policy(Rule(name="p", signal="cpu.runq_delay", test=Level(5_000_000), mode="off"))
+    assert (policy.WhichOneof("test"), policy.level.above, policy.mode) == ("level", 5_000_000, pb.MODE_OFF)
