@@ -17,8 +17,9 @@ OBJECTS := controlplane/arc/kernel/objects
 PACKAGES := clang bpftool libbpf-dev libc6-dev python3-venv \
 	clang-format gcc strace stress-ng
 
-# .venv is right if this file exists: its name says for which declarations, folder and interpreter.
-KEY = { cat pyproject.toml setup.py; echo '$(CURDIR)'; readlink -f '$(PYTHON)'; } | sha256sum | cut -c1-16
+# .venv is right if this file exists: its name says for which declarations (what
+# pyproject.toml has before the linters), folder and interpreter.
+KEY = { sed '/^\[tool.ruff\]/Q' pyproject.toml; cat setup.py; echo '$(CURDIR)'; readlink -f '$(PYTHON)'; } | sha256sum | cut -c1-16
 READY := .venv/.ready-$(shell $(KEY))
 
 .PHONY: help setup run test demo lint format bench proto events clean packages objects tools
@@ -30,17 +31,17 @@ setup: packages $(READY) objects ## install what is missing and build the BPF ob
 
 run: setup ## start the daemon in observe mode and show live what it feels (root)
 	@log=$$(mktemp) code=0
-	setsid .venv/bin/reflexarc run >"$$log" 2>&1 &
-	daemon=$$!
-	stop() {
-		kill -TERM $$daemon 2>/dev/null || true
-		wait $$daemon || { code=$$?; cat "$$log" >&2; }
-		rm -f "$$log"
-		exit $$code
-	}
-	trap stop EXIT
-	trap : INT HUP  # for the view to take; when it has ended, so does the daemon
-	.venv/bin/reflexarc top --wait || code=$$?
+	trap 'rm -f "$$log"' EXIT
+	trap : INT HUP  # the view takes these, and its end is the end of everything
+	trap 'kill -INT $$view' TERM
+	setsid .venv/bin/reflexarc run >"$$log" 2>&1 & daemon=$$!
+	env --default-signal .venv/bin/reflexarc top --wait <&0 & view=$$!
+	wait -n $$daemon $$view || true
+	kill -0 $$daemon 2>/dev/null || kill -INT $$view 2>/dev/null || true
+	wait $$view || code=$$?
+	kill -TERM $$daemon 2>/dev/null || true
+	wait $$daemon || { code=$$?; cat "$$log" >&2; }
+	exit $$code
 
 test: setup tools ## all tests that can run here; as root also those on the kernel
 	@.venv/bin/python -m pytest
