@@ -68,7 +68,8 @@ def describe_undecodable(payload: bytes) -> Event:
 
 def _finding(record: records.Finding, wall_offset_ns: int) -> Event:
     value = f"{record.value:g}" if record.unit == "1" else f"{record.value:g} {record.unit}"
-    body = f"{record.rule}: {record.signal} of {value} in {record.path} ({record.test})"
+    test = f"{record.test} {record.statistic:g} over {record.threshold:g}"
+    body = f"{record.rule}: {record.signal} of {value} in {record.path} ({test})"
     attributes: dict[str, Value] = {
         events.SIGNAL: record.signal,
         events.UNIT: record.unit,

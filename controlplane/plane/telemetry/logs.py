@@ -46,7 +46,7 @@ class Logs:
     """Makes log records for one node. `resource` describes it and is the same for every record."""
 
     def __init__(self, resource: Mapping[str, Value]) -> None:
-        self._base = {key: safe(value) for key, value in resource.items()}
+        self._base = safe_attributes(resource)
         self._resources: dict[int, Resource] = {}
 
     def make(self, item: Stored | Gap, observed_ns: int) -> ReadableLogRecord | None:
@@ -92,6 +92,11 @@ def node_resource(overrides: Mapping[str, str]) -> dict[str, Value]:
     return found | dict(overrides)
 
 
+def safe_attributes(attributes: Mapping[str, Value]) -> dict[str, Value]:
+    """Keys and values that are taken everywhere; an empty key becomes `_`."""
+    return {safe_text(key) or "_": safe(value) for key, value in attributes.items()}
+
+
 def safe(value: Value) -> Value:
     """A value that every encoder and every backend takes, as near to the given one as can be."""
     match value:
@@ -115,7 +120,7 @@ def safe_text(text: str) -> str:
 
 
 def _log_record(event: Event, uid: str, wall_ns: int, observed_ns: int) -> LogRecord:
-    attributes = {events.LOG_RECORD_UID: uid} | {key: safe(value) for key, value in event.attributes.items()}
+    attributes = {events.LOG_RECORD_UID: uid, **safe_attributes(event.attributes)}
     return LogRecord(
         timestamp=_in_time(wall_ns),
         observed_timestamp=observed_ns,

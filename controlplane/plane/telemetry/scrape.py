@@ -32,6 +32,7 @@ class _Handler(WSGIRequestHandler):
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
     timeout = 0
+    request_queue_size = 64
 
     def __init__(self, address: tuple[str, int]) -> None:
         self._open: list[socket.socket] = []
