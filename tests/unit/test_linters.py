@@ -2,7 +2,6 @@
 
 import ast
 import json
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -98,36 +97,6 @@ def test_hot_path() -> None:
     sources = {module_name(path): ast.parse(path.read_text()) for path in files}
     found = [*hot_path_problems(sources, HOT, RARE)]
     assert not found, "\n".join(found)
-
-
-def test_links_in_documents() -> None:
-    """Every relative link in a document leads to a file, and every anchor in it to a heading."""
-    found = []
-    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
-        for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
-            path, _, anchor = target.partition("#")
-            if "://" in target:
-                continue
-            there = page.parent / path if path else page
-            if not there.exists():
-                found.append(f"{page.name}: {target} does not exist")
-            elif anchor and anchor not in anchors(there):
-                found.append(f"{page.name}: no heading for {target}")
-    assert not found, "\n".join(found)
-
-
-def test_make_targets_in_documents() -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
-    named = {name for page in pages for name in re.findall(r"(?:`|sudo )make ([a-z]+)", page.read_text())}
-    assert named <= targets
-    assert named >= {"run", "demo", "test"}
-
-
-def anchors(page: Path) -> set[str]:
-    """Names by which the headings of a page can be linked to."""
-    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def modules_after(statement: str) -> set[str]:
