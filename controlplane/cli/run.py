@@ -102,6 +102,5 @@ def become_arc(boot: Boot) -> NoReturn:
     fd = os.memfd_create("reflexarc-boot", 0)
     with os.fdopen(os.dup(fd), "wb") as file:
         file.write(msgspec.msgpack.encode(boot))
-    os.lseek(fd, 0, os.SEEK_SET)
     # -P: what lies in the working directory is not ours to import as root
     os.execv(sys.executable, [sys.executable, "-P", "-m", "controlplane.arc", "--boot-fd", str(fd)])  # noqa: S606

@@ -1,6 +1,7 @@
 """The entry point: exit codes, messages without a traceback, and what is imported for which command."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -54,9 +55,12 @@ def test_a_bad_file_is_a_message_and_exit_code_3(tmp_path: Path, capsys: pytest.
 
 
 def test_a_reader_that_left_is_no_traceback() -> None:
-    command = f"{sys.executable} -m controlplane.cli.main check --json /nonexistent | true"
-    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False)
-    assert done.stderr == ""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as nobody:
+        command = [sys.executable, "-m", "controlplane.cli.main", "check", "/nonexistent"]
+        done = subprocess.run(command, stdout=nobody, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (Exit.FAILED, b"")
 
 
 def test_a_command_imports_only_itself() -> None:

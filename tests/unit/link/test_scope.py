@@ -48,6 +48,7 @@ def test_names(glob: str, path: str) -> None:
         ("/a/*/c", "/a/c"),
         ("/a/*/c", "/a/b/b/c"),
         ("/[ab]", "/a"),
+        ("/[", "/a"),
         ("/A", "/a"),
     ],
 )
