@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-import grpc_tools  # type: ignore[import-untyped]
+import grpc_tools
 from grpc_tools import protoc
 
 PROTOS = Path(__file__).parent
@@ -27,7 +27,7 @@ def generate(into: Path) -> list[Path]:
         includes = [f"-I{PROTOS}", f"-I{Path(grpc_tools.__file__).parent / '_proto'}"]
         sources = [str(path) for path in sorted(PROTOS.glob("reflexarc/v1/*.proto"))]
         outputs = [f"--python_out={scratch}", f"--pyi_out={scratch}"]
-        if protoc.main(["protoc", *includes, *outputs, *sources]):
+        if protoc.main(["protoc", *includes, *outputs, *sources]):  # type: ignore[no-untyped-call]
             sys.exit("protoc failed")
         return [_adopt(path, into) for path in sorted(Path(scratch).glob("reflexarc/v1/*_pb2.py*"))]
 
