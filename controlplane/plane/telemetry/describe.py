@@ -15,6 +15,11 @@ Value = str | int | float | bool
 
 MAX_WALL_NS: Final = 1 << 62
 """In the year 2116; a start later than that is a wrong one."""
+_LEFT: Final = {
+    "foreign": "left as somebody else set it",
+    "shared": "left to another reflex that holds the same",
+}
+"""Undos that wrote nothing, and why that is right."""
 _CONTAINER: Final = re.compile(r"(?:^|[-/:])([0-9a-f]{64})(?:\.scope)?(?:/|$)")
 _POD: Final = re.compile(r"pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12})(?:[./]|$)")
 
@@ -127,7 +132,7 @@ def _effect(record: records.Effect) -> Event:
 
 
 def _undo(record: records.Undo) -> Event:
-    result = "undone" if record.ok else f"not undone: {record.error}"
+    result = _LEFT.get(record.error, "undone") if record.ok else f"not undone: {record.error}"
     body = f"{record.rule}: {record.act} of {_victim(record.path, record.pid)} {result} ({record.reason})"
     attributes: dict[str, Value] = {
         events.ACT_NAME: record.act,
@@ -141,6 +146,8 @@ def _undo(record: records.Undo) -> Event:
         attributes[events.PROCESS_PID] = record.pid
     if record.actor:
         attributes[events.ACTOR] = record.actor
+    if record.ok and record.error:
+        attributes[events.DETAIL] = record.error
     return _told(record, events.UNDO, "info" if record.ok else "error", body, attributes)
 
 

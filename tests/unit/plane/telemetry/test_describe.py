@@ -1,5 +1,6 @@
 """What is said of each kind of record."""
 
+import msgspec
 import pytest
 
 from controlplane.link import records
@@ -107,3 +108,10 @@ def test_a_notice_keeps_its_name_and_attributes() -> None:
     assert event.name == "reflexarc.arc.armed"
     assert event.attributes == {"ms": 3}
     assert event.body == "arc.armed"
+
+
+@pytest.mark.parametrize(("why", "said"), [("foreign", "somebody else"), ("shared", "another reflex")])
+def test_an_undo_that_rightly_wrote_nothing_says_why(why: str, said: str) -> None:
+    event = describe(msgspec.structs.replace(told.undo(), error=why), OFFSET)
+    assert said in event.body
+    assert (event.severity, event.attributes[events.DETAIL]) == ("info", why)
