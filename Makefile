@@ -47,7 +47,7 @@ test: setup tools ## all tests that can run here; as root also those on the kern
 	@.venv/bin/python -m pytest
 
 demo: setup ## a fork storm in a cgroup of its own: felt, frozen, killed, told in microseconds (root)
-	@.venv/bin/python tests/demo/fork_storm.py
+	@.venv/bin/python -m tests.demo.fork_storm
 
 lint: setup ## the linters alone
 	@.venv/bin/python -m pytest -q tests/unit/test_linters.py

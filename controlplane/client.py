@@ -90,7 +90,8 @@ class Client:
             _path("GetStatus"), pb.GetStatusRequest.SerializeToString, pb.GetStatusResponse.FromString
         )
         with _translated(self._target):
-            stub(pb.GetStatusRequest(), wait_for_ready=True)
+            while not _answers(stub):
+                pass
 
     def status(self) -> pb.GetStatusResponse:
         """A snapshot of the daemon."""
@@ -208,6 +209,17 @@ class HealthClient:
         )
         with _translated(self._target):
             yield from map(_status_name, stub(health_pb2.HealthCheckRequest(service=component)))
+
+
+def _answers(stub: Callable[..., Message]) -> bool:
+    """Blocks until connected; False when that connection broke before the answer came."""
+    try:
+        stub(pb.GetStatusRequest(), wait_for_ready=True)
+    except grpc.RpcError as error:
+        if error.code() != grpc.StatusCode.UNAVAILABLE:
+            raise
+        return False
+    return True
 
 
 def _status_name(response: health_pb2.HealthCheckResponse) -> str:

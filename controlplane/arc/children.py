@@ -27,7 +27,7 @@ LINK_BYTES: Final = 1 << 20
 
 
 def spawn(module: str, arguments: Sequence[str], descriptors: Sequence[int]) -> int:
-    """Run `python -m module` with `descriptors` as 3, 4, 5 ...; its pid."""
+    """Run `python -P -m module` with `descriptors` as 3, 4, 5 ...; its pid."""
     # First out of the way of the targets, then into place.
     high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64) for fd in descriptors]
     actions: list[tuple[int, int, int]] = [
@@ -36,7 +36,7 @@ def spawn(module: str, arguments: Sequence[str], descriptors: Sequence[int]) -> 
     try:
         return os.posix_spawn(
             sys.executable,
-            [sys.executable, "-m", module, *arguments],
+            [sys.executable, "-P", "-m", module, *arguments],
             os.environ,
             file_actions=actions,
             setsigmask=(),

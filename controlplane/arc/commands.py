@@ -7,6 +7,8 @@ command names a file or a program.
 from collections.abc import Callable
 from typing import assert_never
 
+import msgspec
+
 from controlplane.arc.reflex.engine import Engine
 from controlplane.arc.reflex.journal import Journal
 from controlplane.arc.rulebook import RuleBook
@@ -26,7 +28,7 @@ from controlplane.link.frames import (
     Status,
     UndoActs,
 )
-from controlplane.link.rules import Rule, is_empty, problems
+from controlplane.link.rules import Rule, problems
 
 
 class Commands:
@@ -78,10 +80,11 @@ class Commands:
             return Refused("invalid", "; ".join(found))
         if command.dry_run:
             return Done(detail=self._difference(command.rule))
+        difference = self._difference(command.rule)
         if not self._book.apply(command.rule):
             return Refused("forbidden", "too many policies", "delete one first")
         self._changed("policy.applied", command.rule.name, command.actor)
-        return Done(changed=1, detail=self._difference(command.rule))
+        return Done(changed=1, detail=difference)
 
     def _difference(self, rule: Rule) -> str:
         before = self._book.find(rule.name)
@@ -104,12 +107,9 @@ class Commands:
         rule = self._book.find(command.rule)
         if rule is None:
             return Refused("not_found", f"no policy {command.rule!r}")
-        if command.mode == "enforce" and is_empty(rule.scope):
-            return Refused(
-                "forbidden",
-                f"policy {rule.name!r} has no scope and may only observe",
-                "name cgroups in its scope, or write scope: {node: true}",
-            )
+        found = problems(msgspec.structs.replace(rule, mode=command.mode))
+        if found:
+            return Refused("forbidden", f"policy {rule.name!r}: {'; '.join(found)}")
         self._book.set_mode(rule.name, command.mode)
         self._engine.breaker.close(rule.name)
         self._changed("policy.mode_changed", f"{rule.name}: {command.mode}", command.actor)

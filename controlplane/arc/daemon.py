@@ -31,6 +31,7 @@ from controlplane.arc.reflex.journal import Journal, read_records
 from controlplane.arc.reflex.recover import left_in_force, undo_left
 from controlplane.arc.rulebook import RuleBook
 from controlplane.arc.runtime import RuntimeFolder
+from controlplane.link.account import account
 from controlplane.link.config import Config
 from controlplane.link.frames import COMMANDS, ENCODER, Changed, Reply, Status
 from controlplane.link.records import Notice
@@ -49,7 +50,7 @@ class Arc:
         self._started_ns = time.monotonic_ns()
         self._armed_ns = 0
         self._config: Config = boot.config
-        self._folder = RuntimeFolder(boot.config.runtime_dir, boot.config.plane_user)
+        self._folder = RuntimeFolder(boot.config.runtime_dir, account(boot.config.plane_user))
         self._sensors = Sensors()
         mount = find_mount()
         if mount is None:

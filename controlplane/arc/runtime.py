@@ -2,35 +2,20 @@
 
 import fcntl
 import os
-import pwd
 from pathlib import Path
-from typing import Final
 
-NOBODY_IN_PARTICULAR: Final = 60999
-"""Uid and gid of the plane where there is no account for it: allocated to nobody by Debian policy 9.2.2."""
-DEFAULT_ACCOUNT: Final = "reflexarc"
+from controlplane.link.account import Account
 
 
 class AlreadyRunningError(OSError):
     """Another arc holds this runtime directory."""
 
 
-def account(user: str) -> tuple[int, int]:
-    """(uid, gid) of the plane; raises KeyError when a user was named and does not exist."""
-    try:
-        entry = pwd.getpwnam(user or DEFAULT_ACCOUNT)
-    except KeyError:
-        if user:
-            raise
-        return NOBODY_IN_PARTICULAR, NOBODY_IN_PARTICULAR
-    return entry.pw_uid, entry.pw_gid
-
-
 class RuntimeFolder:
     """Locked for as long as the process lives; the kernel lets go of the lock when it dies."""
 
-    def __init__(self, path: str, user: str) -> None:
-        self.uid, self.gid = account(user)
+    def __init__(self, path: str, plane: Account) -> None:
+        self.uid, self.gid = plane
         root = Path(path)
         root.mkdir(mode=0o755, parents=True, exist_ok=True)
         self._lock = os.open(root / "arc.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)

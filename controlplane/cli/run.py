@@ -5,7 +5,6 @@ Until the exec nothing is started, created or locked; after it this process hold
 
 import argparse
 import os
-import pwd
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -15,6 +14,7 @@ import msgspec
 from controlplane.arc.kernel.cgroups import find_mount
 from controlplane.cli import host
 from controlplane.cli.exits import CliError, Exit, Subparsers
+from controlplane.link.account import AccountError, account, require_reachable
 from controlplane.link.config import Config
 from controlplane.link.rules import Boot, RuleSet
 from controlplane.policy import settings
@@ -81,20 +81,21 @@ def check_host(config: Config) -> None:
         raise CliError(f"BPF objects are not built: {', '.join(lacking)}", "make setup")
     if host.libbpf() is None:
         raise CliError("libbpf.so.1 cannot be loaded", "apt install libbpf1")
-    if config.plane_user and not _is_account(config.plane_user):
-        raise CliError(f"plane_user: no account `{config.plane_user}`", "useradd --system", Exit.BAD_POLICY)
     lock = Path(config.runtime_dir, "arc.lock")
     if (pid := host.lock_holder(lock, Path("/proc/locks").read_text())) is not None:
         hint = "stop it, or give this one another --runtime-dir"
         raise CliError(f"already running, pid {pid} holds {lock}", hint)
+    check_account(config)
 
 
-def _is_account(name: str) -> bool:
+def check_account(config: Config) -> None:
+    """The plane's account exists and can enter its directories. Raises CliError."""
     try:
-        pwd.getpwnam(name)
-    except KeyError:
-        return False
-    return True
+        plane = account(config.plane_user)
+        for directory in (config.runtime_dir, config.state_dir):
+            require_reachable(directory, plane)
+    except AccountError as error:
+        raise CliError(str(error), error.hint, Exit.BAD_POLICY) from None
 
 
 def become_arc(boot: Boot) -> NoReturn:

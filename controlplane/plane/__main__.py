@@ -9,7 +9,8 @@ import os
 import sys
 from pathlib import Path
 
-from controlplane.plane.privileges import Account, PrivilegesError, account, drop, own_directory
+from controlplane.link.account import Account, AccountError, account
+from controlplane.plane.privileges import PrivilegesError, drop, own_directory
 
 
 def main() -> int:
@@ -25,10 +26,11 @@ def main() -> int:
 
     config = msgspec.msgpack.decode(_contents(arguments.config_fd), type=Config)
     try:
+        owner = account(config.plane_user)
         if os.geteuid() == 0:
-            _own_state(Path(config.state_dir), account(config.plane_user))
-        drop(config.plane_user)
-    except PrivilegesError as error:
+            _own_state(Path(config.state_dir), owner)
+        drop(owner)
+    except (AccountError, PrivilegesError) as error:
         sys.stderr.write(f"reflexarc plane: {error}\n  hint: {error.hint}\n")
         return 3
     # Before grpc is imported: with no cipher of TLS 1.2 left, nothing below TLS 1.3 is spoken.

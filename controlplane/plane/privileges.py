@@ -1,18 +1,16 @@
 """Gives up every privilege, before anything large is imported.
 
-Owns the account of the plane, its capabilities and the flags of the process. Imports nothing but the
-standard library.
+Owns the capabilities and the flags of the process. Imports next to
+nothing but the standard library.
 """
 
 import ctypes
 import os
-import pwd
 import signal
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
-DEFAULT_USER: Final = "reflexarc"
-FALLBACK_ID: Final = 60999
+from controlplane.link.account import Account
 
 # linux/prctl.h and linux/capability.h
 _PR_SET_PDEATHSIG: Final = 1
@@ -32,28 +30,6 @@ class PrivilegesError(Exception):
         self.hint = hint
 
 
-class Account(NamedTuple):
-    """Who the plane is."""
-
-    uid: int
-    gid: int
-
-
-def account(user: str) -> Account:
-    """The account named; empty: `reflexarc` where it exists, else a fixed id. Raises PrivilegesError."""
-    try:
-        entry = pwd.getpwnam(user or DEFAULT_USER)
-    except KeyError:
-        if user:
-            raise PrivilegesError(
-                f"no account named {user!r}", "create it, or leave plane_user empty"
-            ) from None
-        return Account(FALLBACK_ID, FALLBACK_ID)
-    if entry.pw_uid == 0:
-        raise PrivilegesError(f"{user!r} is root", "name an account without privileges")
-    return Account(entry.pw_uid, entry.pw_gid)
-
-
 def own_directory(path: Path, owner: Account) -> None:
     """Create `path` if it is missing, and give it to `owner`, mode 0700. Needs root."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -66,7 +42,7 @@ def own_directory(path: Path, owner: Account) -> None:
         os.close(directory)
 
 
-def drop(user: str) -> None:
+def drop(owner: Account) -> None:
     """Become the account and keep nothing: no group, no capability, no way back. Raises PrivilegesError.
 
     Not root: there is nothing to give up, and only the flags of the process are set.
@@ -76,7 +52,7 @@ def drop(user: str) -> None:
     if os.geteuid() == 0:
         # The arc is the last to be killed for want of memory; this process can be started again.
         Path("/proc/self/oom_score_adj").write_text("0", encoding="ascii")
-        _become(libc, account(user))
+        _become(libc, owner)
     # A change of credentials resets both flags, so they come after it. A core would hold journal and keys.
     _prctl(libc, _PR_SET_DUMPABLE, 0)
     _prctl(libc, _PR_SET_PDEATHSIG, signal.SIGTERM)

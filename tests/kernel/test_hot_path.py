@@ -88,7 +88,7 @@ def made_records() -> Called:
     intent = must_intent(reflex, 0, RULE.ladder[0], "enforce", "0")
 
     def call() -> None:
-        must_finding(reflex, place, test, EVENT_ONE, "observe")
+        must_finding(reflex, place, None, test, EVENT_ONE, "observe")
         must_intent(reflex, 0, RULE.ladder[0], "enforce", "0")
         must_outcome(reflex, intent, NS, "")
 

@@ -17,10 +17,10 @@ import msgspec
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from controlplane.arc.reflex.journal import Journal as Writer
+from controlplane.link.account import account
 from controlplane.link.config import Config, Export
 from controlplane.link.frames import SegmentMoved
 from controlplane.link.records import Record
-from controlplane.plane.privileges import account
 from tests.plane.writer import append
 from tests.unit.plane.responder import Responder
 

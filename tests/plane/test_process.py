@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from controlplane.link.account import account
 from controlplane.link.frames import Changed
-from controlplane.plane.privileges import account
 from tests.plane.running import Node, node, plane
 from tests.plane.sink import Sink, attributes_of, hang
 from tests.plane.writer import notice

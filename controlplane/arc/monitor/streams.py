@@ -52,7 +52,8 @@ class Place:
         self.probes = probes
 
 
-Fired = Callable[[Place, Rule, Test, Event], None]
+Fired = Callable[[Place, Place | None, Rule, Test, Event], None]
+"""Takes (victim's place, culprit's where the signal names one, rule, test, event)."""
 
 
 class Monitor:
@@ -86,7 +87,7 @@ class Monitor:
         for probe in place.probes.get(event.signal, ()):
             test = probe.must_test_for(event)
             if test.must_update(event.time_ns, event.since_ns, event.value, event.weight):
-                fired(place, probe.rule, test, event)
+                fired(place, self.places.get(event.culprit), probe.rule, test, event)
 
     def streams(self) -> int:
         """Streams under test."""

@@ -83,7 +83,7 @@ class Engine:
             return must_weaker(self.mode, "observe")
         return must_weaker(self.mode, rule.mode)
 
-    def must_begin(self, place: Place, rule: Rule, test: Test, event: Event) -> None:
+    def must_begin(self, place: Place, culprit: Place | None, rule: Rule, test: Test, event: Event) -> None:
         """A test fired: unless it cools down, record the finding and take the steps that are due at once."""
         victim = must_victim(place, rule, event)
         until_ns = event.time_ns + must_quiet_time(rule)
@@ -92,7 +92,7 @@ class Engine:
         reflex = Reflex(rule, victim, event.time_ns)
         self.findings[rule.name] = self.findings.get(rule.name, 0) + 1
         mode = self.must_effective_mode(rule)
-        self._journal.must_append(must_finding(reflex, place, test, event, mode))
+        self._journal.must_append(must_finding(reflex, place, culprit, test, event, mode))
         for number, step in enumerate(rule.ladder):
             if step.after_ns == 0:
                 self._must_step(reflex, number, step)

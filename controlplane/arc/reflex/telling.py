@@ -36,7 +36,9 @@ def must_text(comm: bytes) -> str:
     return comm.rstrip(b"\0").decode(errors="replace")
 
 
-def must_finding(reflex: Reflex, place: Place, test: Test, event: Event, mode: Mode) -> Finding:
+def must_finding(
+    reflex: Reflex, place: Place, culprit: Place | None, test: Test, event: Event, mode: Mode
+) -> Finding:
     """What fired, and with what evidence."""
     rule = reflex.rule
     return Finding(
@@ -53,6 +55,7 @@ def must_finding(reflex: Reflex, place: Place, test: Test, event: Event, mode: M
         start_ns=event.start_ns,
         comm=must_text(event.comm),
         culprit=event.culprit,
+        culprit_path=culprit.path if culprit else "",
         count=event.weight,
         value=event.value,
         statistic=test.statistic,

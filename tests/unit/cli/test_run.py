@@ -124,7 +124,7 @@ def test_a_second_daemon_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_an_unknown_account_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "c.yaml").write_text("plane_user: no-such-account\n")
     status, message = refused(capsys, "--config", str(tmp_path / "c.yaml"))
-    assert (status, message) == (Exit.BAD_POLICY, "plane_user: no account `no-such-account`")
+    assert (status, message) == (Exit.BAD_POLICY, "plane_user: no account named 'no-such-account'")
 
 
 @needs_root

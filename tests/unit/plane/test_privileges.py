@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from controlplane.plane.privileges import FALLBACK_ID, Account, PrivilegesError, account, own_directory
+from controlplane.link.account import FALLBACK_ID, Account, account
+from controlplane.plane.privileges import own_directory
 
 REPORT = """
 import json, os, sys
+from controlplane.link.account import account
 from controlplane.plane.privileges import drop, remaining_capabilities
 before = set(sys.modules)
-drop("")
+drop(account(""))
 status = dict(line.split(":", 1) for line in open("/proc/self/status").read().splitlines())
 print(json.dumps({
     "ids": os.getresuid() + os.getresgid(), "groups": os.getgroups(), "left": remaining_capabilities(),
@@ -61,8 +63,9 @@ def test_it_runs_before_anything_large_is_imported() -> None:
 @needs_root
 def test_it_ends_with_its_parent() -> None:
     child = (
-        "import signal; from controlplane.plane.privileges import drop\n"
-        "drop(''); print('up', flush=True); signal.pause()"
+        "import signal; from controlplane.link.account import account\n"
+        "from controlplane.plane.privileges import drop\n"
+        "drop(account('')); print('up', flush=True); signal.pause()"
     )
     parent = (
         "import subprocess, sys\n"
@@ -95,14 +98,3 @@ def test_a_link_in_place_of_the_directory_is_not_followed(tmp_path: Path) -> Non
     with pytest.raises(NotADirectoryError):
         own_directory(tmp_path / "state", Account(FALLBACK_ID, FALLBACK_ID))
     assert (tmp_path / "target").stat().st_uid == 0
-
-
-def test_unknown_account_is_refused_with_a_hint() -> None:
-    with pytest.raises(PrivilegesError, match="no account named 'nobody-at-all'") as caught:
-        account("nobody-at-all")
-    assert caught.value.hint
-
-
-def test_root_is_refused() -> None:
-    with pytest.raises(PrivilegesError, match="is root"):
-        account("root")

@@ -2,7 +2,7 @@
 
 from controlplane.arc.kernel.events import Event, EventKind
 from controlplane.arc.monitor import streams
-from controlplane.arc.monitor.streams import Monitor
+from controlplane.arc.monitor.streams import Monitor, Place
 from controlplane.link.rules import NS, Rate, Rule, Scope
 
 NUMBERS = {"process.fork": 1, "cpu.runq_delay": 4}
@@ -25,9 +25,12 @@ def rule(name: str = "r", burst: int = 1, per: str = "cgroup", cgroups: tuple[st
 def fired_by(monitor: Monitor, *events: Event) -> list[tuple[str, int]]:
     """(rule, pid) of every finding."""
     found: list[tuple[str, int]] = []
+
+    def fired(_place: Place, _culprit: Place | None, rule: Rule, _test: object, event: Event) -> None:
+        found.append((rule.name, event.pid))
+
     for each in events:
-        place = monitor.places[each.cgroup]
-        monitor.must_feel(place, each, lambda _place, rule, _test, e: found.append((rule.name, e.pid)))
+        monitor.must_feel(monitor.places[each.cgroup], each, fired)
     return found
 
 

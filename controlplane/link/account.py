@@ -1,0 +1,54 @@
+"""The plane's account: arc, plane and launcher must mean the same one, and it must reach its directories."""
+
+import os
+import pwd
+from pathlib import Path
+from typing import Final, NamedTuple
+
+DEFAULT_USER: Final = "reflexarc"
+FALLBACK_ID: Final = 60999
+"""Uid and gid where there is no account: in a range that Debian policy (9.2.2) gives to nobody by itself."""
+
+
+class AccountError(Exception):
+    """There is no such account, or it cannot work; `hint` says what to change."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class Account(NamedTuple):
+    """Who the plane is."""
+
+    uid: int
+    gid: int
+
+
+def account(user: str) -> Account:
+    """The account named; empty: `reflexarc` where it exists, else a fixed id. Raises AccountError."""
+    try:
+        entry = pwd.getpwnam(user or DEFAULT_USER)
+    except KeyError:
+        if user:
+            hint = "create it (useradd --system), or leave plane_user empty"
+            raise AccountError(f"plane_user: no account named {user!r}", hint) from None
+        return Account(FALLBACK_ID, FALLBACK_ID)
+    if entry.pw_uid == 0:
+        raise AccountError(f"plane_user: {user!r} is root", "name an account without privileges")
+    return Account(entry.pw_uid, entry.pw_gid)
+
+
+def require_reachable(path: str, owner: Account) -> None:
+    """Raises AccountError when a folder above `path` would not let the account through."""
+    for folder in Path(path).parents:
+        try:
+            entry = folder.stat()
+        except FileNotFoundError:
+            continue
+        shift = 6 if entry.st_uid == owner.uid else 3 if entry.st_gid == owner.gid else 0
+        if not entry.st_mode >> shift & os.X_OK:
+            raise AccountError(
+                f"{path} cannot be reached by the unprivileged process (uid {owner.uid}): {folder} is closed",
+                f"chmod a+x {folder}, or choose another directory",
+            )
