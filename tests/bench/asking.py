@@ -1,13 +1,14 @@
-"""API load: asks for status and streams without pause until it is ended. `python -m tests.bench.asking SOCKET`."""
+"""API load, `python -m tests.bench.asking SOCKET`: asks for status and streams until it is ended."""
 
 import sys
+from contextlib import suppress
 
-from controlplane.client import Client, Target
+from controlplane.client import Client, ConnectError, Target
 
 
 def ask(socket: str) -> None:
-    """Until killed."""
-    with Client(Target(socket=socket)) as client:
+    """Until killed, or until the daemon has stopped."""
+    with Client(Target(socket=socket)) as client, suppress(ConnectError):
         client.wait()
         print("ready", flush=True)
         while True:

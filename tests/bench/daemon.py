@@ -1,4 +1,4 @@
-"""A daemon to measure: started with given rules in folders of its own, and what its journal says afterwards."""
+"""A daemon to measure: started with given rules in folders of its own, and what its journal says."""
 
 import os
 import re

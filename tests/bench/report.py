@@ -36,7 +36,8 @@ def conclude(bench: str, figures: dict[str, Figure]) -> None:
     rows = [("", "value", "peer", "ratio", "aim", "unit")]
     for name, figure in figures.items():
         numbers = (figure.value, figure.peer, figure.ratio, figure.aim)
-        rows.append((name, *(_number(number) for number in numbers), figure.unit))
+        value, peer, ratio, aim = map(_number, numbers)
+        rows.append((name, value, peer, ratio, aim, figure.unit))
     widths = [max(len(row[column]) for row in rows) for column in range(6)]
     print()
     for row in rows:

@@ -1,4 +1,4 @@
-"""Where benchmarks happen: cgroups made for them, compiled C programs, processes that never outlive the run."""
+"""Where benchmarks happen: cgroups of their own, C programs, processes that do not outlive the run."""
 
 import ctypes
 import os
@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -120,7 +120,7 @@ def end(process: "subprocess.Popen[str]") -> None:
         process.wait()
 
 
-def python(module: str, *arguments: str | Path) -> list[str]:
+def python(module: str, *arguments: object) -> list[str]:
     """The command line of a module run by this interpreter."""
     return [sys.executable, "-m", module, *map(str, arguments)]
 
@@ -132,10 +132,10 @@ def watchdog(seconds: int) -> Iterator[None]:
     def bark(_number: int, _frame: object) -> None:
         raise CannotMeasureError(f"not done within {seconds} s")
 
-    before: Callable[[int, object], None] | int | None = signal.signal(signal.SIGALRM, bark)
+    before = signal.signal(signal.SIGALRM, bark)
     signal.alarm(seconds)
     try:
         yield
     finally:
         signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)  # type: ignore[arg-type]
+        signal.signal(signal.SIGALRM, before)
