@@ -38,7 +38,7 @@ class Backoff(NamedTuple):
     """Waiting times of an outage, in seconds; each is drawn below a bound that doubles."""
 
     first: float = 0.5
-    most: float = 30.0
+    most: float = 10.0
 
     def delay(self, attempt: int) -> float:
         """Before the attempt of that number, counted from 1."""
