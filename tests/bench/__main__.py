@@ -4,6 +4,7 @@ A benchmark is a module here with `main(options) -> int`, which prints a table a
 """
 
 import argparse
+import signal
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -20,6 +21,8 @@ def names() -> list[str]:
 
 def main() -> int:
     """Exit codes: 0 all ran, 1 one failed, 2 no such benchmark."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     parser = argparse.ArgumentParser(prog="python -m tests.bench")
     parser.add_argument("name", nargs="*", help=f"one of {', '.join(names())}; all without")
     parser.add_argument("--count", type=int, default=0, help="reflexes, runs or rounds")

@@ -9,16 +9,18 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final, Self
 
 import msgspec
 
+from controlplane.client import HealthClient
 from controlplane.link.config import Config
 from controlplane.link.records import DECODER, Record
 from controlplane.link.rules import Boot, Rule, RuleSet
 from controlplane.link.segment import HEADER, DamagedSegmentError, read_entries, read_header
-from tests.bench.testbed import CannotMeasureError, end, start
+from tests.bench.testbed import CannotMeasureError, end, python, start
 
 START_SECONDS: Final = 15
 BREAKER_ACTS: Final = 1_000_000
@@ -47,11 +49,17 @@ def config(folder: Path, **settings: object) -> Config:
 
 
 class Daemon:
-    """Arc and plane. In a `with` block it is armed; afterwards it has stopped."""
+    """Arc and plane. In a `with` block it is armed; afterwards it has stopped.
 
-    def __init__(self, config: Config, rules: Iterable[Rule]) -> None:
+    With `rules` the arc is started with just these; without, as a person does it: `reflexarc run` in observe
+    mode with the default policies.
+    """
+
+    def __init__(self, config: Config, rules: Iterable[Rule] | None = None) -> None:
         self.config = config
-        self._boot = Boot(config, RuleSet(tuple(rules)))
+        self.exec_ns = 0
+        """CLOCK_MONOTONIC just before it was started."""
+        self._boot = None if rules is None else Boot(config, RuleSet(tuple(rules)))
         self._process: subprocess.Popen[str] | None = None
         self._said: list[str] = []
         self._changed = threading.Condition()
@@ -82,15 +90,48 @@ class Daemon:
 
     def start(self) -> None:
         """Returns when the arc has said that it is armed."""
-        fd = os.memfd_create("boot")
-        os.write(fd, msgspec.msgpack.encode(self._boot))
-        command = [sys.executable, "-m", "controlplane.arc", "--boot-fd", str(fd)]
         self._said.clear()
-        self._process = start(command, pass_fds=(fd,), stderr=subprocess.PIPE)
-        os.close(fd)
+        with self._command() as (command, descriptors):
+            self.exec_ns = now_ns()
+            self._process = start(command, pass_fds=descriptors, stderr=subprocess.PIPE)
         assert self._process.stderr is not None
         threading.Thread(target=self._listen, args=(self._process.stderr,), daemon=True).start()
         self.await_said("arc.armed")
+
+    @contextmanager
+    def _command(self) -> Iterator[tuple[list[str], tuple[int, ...]]]:
+        if self._boot is None:
+            yield self._launcher(), ()
+            return
+        fd = os.memfd_create("boot")
+        try:
+            os.write(fd, msgspec.msgpack.encode(self._boot))
+            yield python("controlplane.arc", "--boot-fd", fd), (fd,)
+        finally:
+            os.close(fd)
+
+    def _launcher(self) -> list[str]:
+        config = self.config
+        Path(config.policies).mkdir(exist_ok=True)
+        options = {
+            "--policies": config.policies,
+            "--runtime-dir": config.runtime_dir,
+            "--state-dir": config.state_dir,
+            "--metrics": config.metrics,
+            "--health": config.health,
+        }
+        words = [word for option in options.items() for word in option]
+        return [str(Path(sys.executable).with_name("reflexarc")), "run", *words]
+
+    def await_serving(self) -> int:
+        """Returns when its health says SERVING; the CLOCK_MONOTONIC time of that."""
+        host, _, port = self.config.health.partition(":")
+        while not _accepts(host, int(port)):
+            time.sleep(0.005)
+        with HealthClient(self.config.health) as client:
+            if "serving" not in client.watch(""):
+                raise CannotMeasureError("the daemon does not serve")
+        return now_ns()
 
     def stop(self) -> None:
         """As systemd would; nothing when it is dead already."""
@@ -123,6 +164,11 @@ class Daemon:
     def records(self) -> list[Record]:
         """Everything journalled in the folders of this configuration, in order, each once."""
         return [record for _, record in journalled(self.config)]
+
+
+def _accepts(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((host, port)) == 0
 
 
 def journalled(config: Config) -> list[tuple[tuple[int, int], Record]]:

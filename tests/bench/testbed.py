@@ -65,16 +65,16 @@ def cgroup(name: str) -> Iterator[Path]:
     finally:
         (path / "cgroup.freeze").write_text("0")
         (path / "cgroup.kill").write_text("1")
-        _await_empty(path)
+        await_cgroup(path, "populated 0")
         path.rmdir()
 
 
-def _await_empty(path: Path) -> None:
-    """cgroup.events is readable exceptionally (POLLPRI) whenever it has changed."""
+def await_cgroup(path: Path, state: str) -> None:
+    """Returns when cgroup.events says `state`; each change of the file is an exceptional condition on it."""
     with (path / "cgroup.events").open() as events:
         poll = select.poll()
         poll.register(events, select.POLLPRI)
-        while "populated 1" in events.read():
+        while state not in events.read():
             poll.poll(1000)
             events.seek(0)
 
