@@ -29,6 +29,7 @@ from controlplane.arc.reflex.guards import Breaker, Protection
 from controlplane.arc.reflex.holdings import Holdings
 from controlplane.arc.reflex.journal import Journal, read_records
 from controlplane.arc.reflex.recover import left_in_force, undo_left
+from controlplane.arc.rehearsal import rehearse
 from controlplane.arc.rulebook import RuleBook
 from controlplane.arc.runtime import RuntimeFolder
 from controlplane.link.account import account
@@ -133,6 +134,9 @@ class Arc:
         """From here on a finding is acted upon."""
         self._watch_policies()
         self._protect()
+        watched = self._sensors.sensor("process").map("watched", 4, 8)
+        if watched is not None:
+            rehearse(self._cgroups, watched, self._folder.journal_fd)
         for cgroup, path in self._cgroups.walk():
             self._monitor.name(cgroup, path)
         self._put_rules_in_force()
@@ -224,6 +228,8 @@ class Arc:
         """Rules that may no longer act lose what they have in force and all further steps."""
         rules = self._book.rules()
         self._monitor.set_rules(rules)
+        for place in self._monitor.places.values():
+            self.engine.prepare(place)
         for name, gate in gates_for(rules, NUMBERS).items():
             self._sensors.set_gate(name, gate)
         acting = {rule.name for rule in rules if self.engine.must_effective_mode(rule) == "enforce"}

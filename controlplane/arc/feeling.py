@@ -23,7 +23,7 @@ class Feeling:
         kind = event.kind
         if kind == EventKind.SIGNAL:
             self._events[event.signal] += event.weight
-            place = self._monitor.places.get(event.cgroup) or self._must_name(event.cgroup)
+            place = self._monitor.places.get(event.cgroup) or self.name(event.cgroup)
             if place is not None:
                 self._monitor.must_feel(place, event, self._engine.must_begin)
         elif kind == EventKind.EXIT:
@@ -31,18 +31,23 @@ class Feeling:
         elif kind in (EventKind.FROZEN, EventKind.POPULATED):
             self._engine.must_confirm(kind, event.cgroup, event.value, event.time_ns)
         elif kind == EventKind.CGROUP_NEW:
-            self._must_name(event.cgroup)
+            self.name(event.cgroup)
         elif kind == EventKind.CGROUP_GONE:
             self._monitor.forget(event.cgroup)
             self._protection.forget(event.cgroup)
+            self._engine.forget(event.cgroup)
         elif kind == EventKind.PROTECTED:
             path = self._cgroups.path_of(event.cgroup)
             self._protection.add(event.pid, event.start_ns, path)
 
-    def _must_name(self, cgroup: int) -> Place | None:
-        """None when it is gone, or so new that it cannot be opened: its next event tries again."""
+    def name(self, cgroup: int) -> Place | None:
+        """Begin to follow a cgroup; None when it is gone, or so new that it cannot be opened yet."""
         path = self._cgroups.path_of(cgroup)
-        return None if path is None else self._monitor.name(cgroup, path)
+        if path is None:
+            return None
+        place = self._monitor.name(cgroup, path)
+        self._engine.prepare(place)
+        return place
 
     def felt(self) -> dict[str, int]:
         """Kernel events so far, by signal."""

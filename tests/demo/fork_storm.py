@@ -91,8 +91,9 @@ def show_reflex(client: Client, cgroup: Path) -> None:
     trace_id = ""
     for event in events:
         print("  " + event_line(event), flush=True)
-        trace_id = event.finding.trace_id or trace_id
-        if event.step.kind == pb.ReflexStep.KIND_UNDO:
+        if event.finding.policy == "demo-fork-storm":
+            trace_id = event.finding.trace_id
+        if event.step.kind == pb.ReflexStep.KIND_UNDO and event.step.trace_id == trace_id:
             break
     status = storm.wait(10)
     print(f"\nthe storm ended by signal {-status} ({signal.Signals(-status).name}); from the journal:\n")

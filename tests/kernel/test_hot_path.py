@@ -22,6 +22,8 @@ from controlplane.link.records import Lost
 from controlplane.link.rules import NS, Level, Rate, Rule, Step
 
 TIMES = 100_000
+WARM_UP = 5000
+"""Longer than the longest free list of the interpreter (2,000 tuples of a size)."""
 SLACK = 64
 """Blocks the interpreter itself may take and keep: free lists, inline caches."""
 
@@ -43,8 +45,8 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 
 def blocks_kept_by(call: Called) -> int:
-    """Difference in allocated blocks over many calls, after as many to warm up."""
-    for _ in range(1000):
+    """Difference in allocated blocks over many calls, after some to warm up."""
+    for _ in range(WARM_UP):
         call()
     gc.collect()
     gc.disable()

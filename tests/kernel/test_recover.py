@@ -127,7 +127,6 @@ def test_an_undo_leaves_what_was_frozen_before(cgroup: TestCgroup, mount: Path) 
     (cgroup.directory / "cgroup.freeze").write_text("1")
     victim = Victim(cgroup.id, cgroup.path)
     opened = freeze.must_open(victim)
-    os.close(opened.fd)
     assert opened.previous == "1"
     freeze.undo(victim, opened.previous)
     assert cgroup.read("cgroup.freeze") == "1"

@@ -30,6 +30,7 @@ RARE: dict[str, str] = {
     "is_empty": "two comparisons, shared with the policy checks",
     "make_test": "first event of a stream",
     "name": "first event of a cgroup",
+    "open": "first act on a cgroup that was not prepared",
     "padded": "arithmetic, shared with the readers of segments",
     "path_of": "first event of a cgroup",
     "undo_where": "end of a reflex",

@@ -4,7 +4,7 @@ Pure: is told of cgroups and given records; reads no clock and opens nothing. Bo
 in processes per rule.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from controlplane.arc.kernel.events import Event
@@ -50,6 +50,10 @@ class Place:
         self.cgroup = cgroup
         self.path = path
         self.probes = probes
+
+    def rules(self) -> Iterator[Rule]:
+        """All rules that look at it."""
+        return (probe.rule for probes in self.probes.values() for probe in probes)
 
 
 Fired = Callable[[Place, Place | None, Rule, Test, Event], None]

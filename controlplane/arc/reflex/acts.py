@@ -4,12 +4,14 @@
 and a victim that is gone shows as ESTALE, ENOENT, ENODEV or ESRCH.
 """
 
+import contextlib
 import errno
 import os
 import signal
 from typing import Final, NamedTuple, Protocol
 
 from controlplane.arc.kernel.cgroups import Cgroups, must_read_file, must_write_file
+from controlplane.arc.kernel.control_files import ControlFiles, must_read_value, must_write_value
 from controlplane.arc.kernel.events import EventKind
 from controlplane.arc.kernel.libbpf import Map
 from controlplane.arc.kernel.processes import must_open_process
@@ -29,6 +31,10 @@ class Opened(NamedTuple):
     previous: str
 
 
+ONE_BY_ONE: Final = "one by one"
+"""In place of a previous value: this kernel has no cgroup.kill."""
+
+
 class ForeignValueError(Exception):
     """Somebody else changed the value since the act: theirs is left."""
 
@@ -39,11 +45,20 @@ class Act(Protocol):
     name: ActName
     irreversible: bool
 
+    def prepare(self, cgroup: int) -> None:
+        """Ahead of any finding: do what `must_open` would else do first; raises OSError."""
+
+    def forget(self, cgroup: int) -> None:
+        """The cgroup is gone."""
+
     def must_open(self, victim: Victim) -> Opened:
         """Hold the victim; raises OSError when it is gone."""
 
     def must_apply(self, opened: Opened) -> None:
         """Do it; raises OSError."""
+
+    def must_release(self, opened: Opened) -> None:
+        """Let go of the victim."""
 
     def undo(self, victim: Victim, previous: str) -> None:
         """Take it back; raises OSError or ForeignValueError."""
@@ -59,30 +74,34 @@ class Freeze:
     irreversible = False
 
     def __init__(self, cgroups: Cgroups) -> None:
-        self._cgroups = cgroups
+        self._files = ControlFiles(cgroups, "cgroup.freeze", os.O_RDWR)
+
+    def prepare(self, cgroup: int) -> None:
+        """See `Act`."""
+        self._files.open(cgroup)
+
+    def forget(self, cgroup: int) -> None:
+        """See `Act`."""
+        self._files.forget(cgroup)
 
     def must_open(self, victim: Victim) -> Opened:
         """See `Act`."""
-        fd = self._cgroups.must_open(victim.cgroup)
-        try:
-            return Opened(fd, must_read_file(fd, "cgroup.freeze"))
-        except OSError:
-            os.close(fd)
-            raise
+        fd = self._files.must_get(victim.cgroup)
+        return Opened(fd, must_read_value(fd))
 
     def must_apply(self, opened: Opened) -> None:
         """See `Act`."""
-        must_write_file(opened.fd, "cgroup.freeze", b"1")
+        must_write_value(opened.fd, b"1")
+
+    def must_release(self, opened: Opened) -> None:
+        """Stays open for the undo."""
 
     def undo(self, victim: Victim, previous: str) -> None:
         """See `Act`."""
-        fd = self._cgroups.must_open(victim.cgroup)
-        try:
-            if must_read_file(fd, "cgroup.freeze") != "1":
-                raise ForeignValueError
-            must_write_file(fd, "cgroup.freeze", previous.encode())
-        finally:
-            os.close(fd)
+        fd = self._files.open(victim.cgroup)
+        if must_read_value(fd) != "1":
+            raise ForeignValueError
+        must_write_value(fd, previous.encode())
 
     def must_effect(self, victim: Victim) -> Effect:
         """See `Act`."""
@@ -97,17 +116,35 @@ class KillCgroup:
 
     def __init__(self, cgroups: Cgroups) -> None:
         self._cgroups = cgroups
+        self._files = ControlFiles(cgroups, "cgroup.kill", os.O_WRONLY)
+
+    def prepare(self, cgroup: int) -> None:
+        """See `Act`."""
+        with contextlib.suppress(FileNotFoundError):
+            self._files.open(cgroup)
+
+    def forget(self, cgroup: int) -> None:
+        """See `Act`."""
+        self._files.forget(cgroup)
 
     def must_open(self, victim: Victim) -> Opened:
-        """See `Act`."""
-        return Opened(self._cgroups.must_open(victim.cgroup), "")
+        """See `Act`. Without cgroup.kill the directory is held instead, and nothing of it stays open."""
+        try:
+            return Opened(self._files.must_get(victim.cgroup), "")
+        except FileNotFoundError:
+            return Opened(self._cgroups.must_open(victim.cgroup), ONE_BY_ONE)
 
     def must_apply(self, opened: Opened) -> None:
         """See `Act`."""
-        try:
-            must_write_file(opened.fd, "cgroup.kill", b"1")
-        except FileNotFoundError:
+        if opened.previous == ONE_BY_ONE:
             _kill_one_by_one(opened.fd)
+        else:
+            must_write_value(opened.fd, b"1")
+
+    def must_release(self, opened: Opened) -> None:
+        """See `Act`."""
+        if opened.previous == ONE_BY_ONE:
+            os.close(opened.fd)
 
     def undo(self, victim: Victim, previous: str) -> None:
         """Nobody comes back."""
@@ -126,6 +163,12 @@ class KillProcess:
     def __init__(self, watched: Map) -> None:
         self._watched = watched
 
+    def prepare(self, cgroup: int) -> None:
+        """There is nothing to prepare."""
+
+    def forget(self, cgroup: int) -> None:
+        """Nothing was prepared."""
+
     def must_open(self, victim: Victim) -> Opened:
         """See `Act`. Has the kernel watch for the exit, so that it is seen however soon it comes."""
         fd = must_open_process(victim.pid, victim.start_ns)
@@ -135,6 +178,10 @@ class KillProcess:
     def must_apply(self, opened: Opened) -> None:
         """See `Act`."""
         signal.pidfd_send_signal(opened.fd, signal.SIGKILL)
+
+    def must_release(self, opened: Opened) -> None:
+        """See `Act`."""
+        os.close(opened.fd)
 
     def undo(self, victim: Victim, previous: str) -> None:
         """Nobody comes back."""

@@ -4,8 +4,8 @@ Owns what is due. Waits for nothing: the loop calls `must_begin` for a finding, 
 kernel's confirmations and `run_due` when the time has come.
 """
 
+import contextlib
 import heapq
-import os
 import time
 from collections.abc import Callable, Container, Mapping
 from typing import Final, NamedTuple
@@ -83,6 +83,24 @@ class Engine:
             return must_weaker(self.mode, "observe")
         return must_weaker(self.mode, rule.mode)
 
+    def prepare(self, place: Place) -> None:
+        """A cgroup on which rules may act: have their acts ready. One that is gone has nothing to prepare."""
+        for rule in place.rules():
+            if rule.per == "cgroup" and rule.mode == "enforce":
+                for step in rule.ladder:
+                    self._prepare_act(step.act, place.cgroup)
+
+    def _prepare_act(self, name: str, cgroup: int) -> None:
+        act = self._acts.get((name, False))
+        if act is not None:
+            with contextlib.suppress(OSError):
+                act.prepare(cgroup)
+
+    def forget(self, cgroup: int) -> None:
+        """The cgroup is gone."""
+        for act in self._acts.values():
+            act.forget(cgroup)
+
     def must_begin(self, place: Place, culprit: Place | None, rule: Rule, test: Test, event: Event) -> None:
         """A test fired: unless it cools down, record the finding and take the steps that are due at once."""
         victim = must_victim(place, rule, event)
@@ -126,7 +144,7 @@ class Engine:
             self._must_refuse(reflex, act, "gone")
             return
         if act.irreversible and not self.breaker.must_allow(reflex.rule.name, reflex.event_ns):
-            os.close(opened.fd)
+            act.must_release(opened)
             self._must_refuse(reflex, act, "breaker")
             return
         previous = self.holdings.must_previous(act, reflex.victim, opened.previous)
@@ -138,7 +156,7 @@ class Engine:
         except OSError as failure:
             error = failure.strerror or "failed"
         returned_ns = time.monotonic_ns()
-        os.close(opened.fd)
+        act.must_release(opened)
         self._journal.must_append(must_outcome(reflex, intent, returned_ns, error))
         self._must_tally(act.name, "failed" if error else "done")
         if step.after_ns == 0:
