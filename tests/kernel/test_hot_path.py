@@ -23,7 +23,7 @@ from controlplane.link.rules import NS, Level, Rate, Rule, Step
 
 TIMES = 100_000
 WARM_UP = 5000
-"""Longer than the longest free list of the interpreter (2,000 tuples of a size)."""
+"""Fills the interpreter's free lists, which a collection empties (2,000 tuples of a size)."""
 SLACK = 64
 """Blocks the interpreter itself may take and keep: free lists, inline caches."""
 
@@ -46,10 +46,10 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 def blocks_kept_by(call: Called) -> int:
     """Difference in allocated blocks over many calls, after some to warm up."""
-    for _ in range(WARM_UP):
-        call()
     gc.collect()
     gc.disable()
+    for _ in range(WARM_UP):
+        call()
     before = sys.getallocatedblocks()
     for _ in range(TIMES):
         call()
