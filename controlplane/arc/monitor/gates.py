@@ -7,6 +7,7 @@ from controlplane.arc.kernel.events import Gate
 from controlplane.link.rules import Level, Rate, Rule
 
 CLOSED: Final = Gate(0, 0, 0, 0)
+NO_LEVEL: Final = 2**64 - 1
 ROUND_NS: Final = 100_000_000
 """Exceedances of a value are told at powers of two within this time."""
 BATCHES: Final = 8
@@ -15,19 +16,22 @@ BATCHES: Final = 8
 
 def gate_for(tests: Iterable[Rate | Level]) -> Gate:
     """The gate of one signal under all tests that use it."""
-    window = batch = level = 0
+    window = batch = 0
+    level = NO_LEVEL
     for test in tests:
         match test:
             case Rate():
                 part = max(1, test.burst // BATCHES)
                 batch = min(batch, part) if batch else part
-                window = max(window, test.burst * test.interval_ns)
+                window = max(window, max(1, test.burst) * test.interval_ns)
             case Level():
-                level = min(level, test.above) if window else test.above
+                level = min(level, test.above)
                 window = ROUND_NS
             case _:
                 assert_never(test)
-    return Gate(window, level, batch, 1) if window else CLOSED
+    if not window:
+        return CLOSED
+    return Gate(window, 0 if level == NO_LEVEL else level, batch, 1)
 
 
 def gates_for(rules: Iterable[Rule], signals: Iterable[str]) -> dict[str, Gate]:

@@ -32,6 +32,11 @@ def test_a_burst_of_one_is_told_event_by_event() -> None:
     assert gates_for([rule("one", "process.fork", Rate(NS, 1))], SIGNALS)["process.fork"].batch == 1
 
 
+def test_a_rate_that_allows_no_burst_opens_the_gate() -> None:
+    gate = gates_for([rule("none", "process.fork", Rate(1000, 0))], SIGNALS)["process.fork"]
+    assert gate == Gate(1000, 0, 1, 1)
+
+
 def test_values_are_told_above_the_lowest_level() -> None:
     rules = [rule("high", "cpu.runq_delay", Level(900)), rule("low", "cpu.runq_delay", Level(100))]
     assert gates_for(rules, SIGNALS)["cpu.runq_delay"] == Gate(ROUND_NS, 100, 0, 1)
