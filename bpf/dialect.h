@@ -34,6 +34,11 @@ struct css_set {
 	struct cgroup *dfl_cgrp;
 };
 
+/* Since Linux 6.9 (cb12fd8e0dab) a pidfd is a file of pidfs, whose inode number is in struct pid. */
+struct pid {
+	__u64 ino;
+};
+
 struct task_struct {
 	int pid;
 	int tgid;
@@ -43,6 +48,7 @@ struct task_struct {
 	__u64 start_boottime;
 	struct task_struct *group_leader;
 	struct task_struct *real_parent;
+	struct pid *thread_pid;
 	struct css_set *cgroups;
 	char comm[COMM_LENGTH];
 };
@@ -138,6 +144,8 @@ static __always_inline void event_names(struct event *event, struct task_struct 
 	event->pid = task->tgid;
 	event->parent = BPF_CORE_READ(task, real_parent, tgid);
 	event->start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
+	if (bpf_core_field_exists(struct pid, ino))
+		event->inode = BPF_CORE_READ(task, group_leader, thread_pid, ino);
 	BPF_CORE_READ_STR_INTO(&event->comm, task, comm);
 }
 

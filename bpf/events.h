@@ -8,6 +8,7 @@
 #define REFLEXARC_EVENTS_H
 
 #define COMM_LENGTH 16
+#define WATCHED 4096U
 #define HISTOGRAM_BUCKETS 40
 
 /* A named quantity. The numbers are indices into `gates`; names and units are the arc's. */
@@ -37,6 +38,7 @@ struct event {
 	__u64 cgroup;	/* id in the cgroup2 hierarchy */
 	__u64 culprit;	/* cgroup that ran instead, 0 where the signal names none */
 	__u64 start_ns; /* start of the process since boot, with pid its identity */
+	__u64 inode;	/* of its pidfd, never used twice; 0 before Linux 6.9 */
 	__u32 pid;	/* thread group id in the initial namespace */
 	__u32 parent;	/* thread group id of the parent */
 	__u32 weight;	/* kernel events this record stands for */

@@ -4,12 +4,16 @@
  */
 #include "dialect.h"
 
-/* Processes whose end the arc waits for: at most one per reflex in flight. */
+/*
+ * Start times of processes whose end the arc waits for, by pid modulo the size; 0: free. The arc writes into
+ * it through a memory map. Of two that share a slot the later wins, and the other's end goes untold.
+ */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 4096);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, WATCHED);
 	__type(key, __u32);
-	__type(value, __u64); /* start time, so that a reused pid is not taken for it */
+	__type(value, __u64);
 } watched SEC(".maps");
 
 /* Executable names that must never be a victim, as task->comm has them. */
@@ -47,19 +51,19 @@ HOOK(sched_process_exec, struct task_struct *task)
 
 static __always_inline void tell_if_watched(struct task_struct *task)
 {
-	__u32 pid = task->tgid;
-	__u64 *start = bpf_map_lookup_elem(&watched, &pid);
+	__u32 slot = task->tgid % WATCHED;
+	__u64 *start = bpf_map_lookup_elem(&watched, &slot);
 	struct event *event;
 
 	if (!start || *start != task->start_boottime)
 		return;
+	*start = 0;
 	event = event_about(EVENT_EXIT, bpf_ktime_get_ns());
 	if (!event)
 		return;
 	event_names(event, task);
 	event->value = task->exit_code;
 	submit(event);
-	bpf_map_delete_elem(&watched, &pid);
 }
 
 HOOK(sched_process_exit, struct task_struct *task)

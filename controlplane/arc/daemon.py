@@ -18,6 +18,7 @@ from controlplane.arc.kernel.cgroups import Cgroups, find_mount
 from controlplane.arc.kernel.descriptors import Timer, open_signals, read_signal
 from controlplane.arc.kernel.ring import open_ring
 from controlplane.arc.kernel.sensors import NUMBERS, RING_BYTES, Sensors
+from controlplane.arc.kernel.watched import Watched
 from controlplane.arc.loop import Loop
 from controlplane.arc.losses import Losses
 from controlplane.arc.monitor.gates import gates_for
@@ -57,6 +58,8 @@ class Arc:
         if mount is None:
             raise OSError("no cgroup2 hierarchy is mounted")
         self._cgroups = Cgroups(mount)
+        watched = self._sensors.sensor("process").map_fd("watched")
+        self._watched = None if watched is None else Watched(watched)
         self._acts = self._make_acts()
         self._protection = Protection(self._cgroups, boot.config.protect)
         self._book = RuleBook(boot.rules.rules)
@@ -82,9 +85,8 @@ class Arc:
             ("freeze", False): Freeze(self._cgroups),
             ("kill", False): KillCgroup(self._cgroups),
         }
-        watched = self._sensors.sensor("process").map("watched", 4, 8)
-        if watched is not None:
-            acts["kill", True] = KillProcess(watched)
+        if self._watched is not None:
+            acts["kill", True] = KillProcess(self._watched)
         return acts
 
     def _make_engine(self) -> tuple[Engine, Journal, int]:
@@ -134,9 +136,8 @@ class Arc:
         """From here on a finding is acted upon."""
         self._watch_policies()
         self._protect()
-        watched = self._sensors.sensor("process").map("watched", 4, 8)
-        if watched is not None:
-            rehearse(self._cgroups, watched, self._folder.journal_fd)
+        if self._watched is not None:
+            rehearse(self._cgroups, self._watched, self._folder.journal_fd)
         for cgroup, path in self._cgroups.walk():
             self._monitor.name(cgroup, path)
         self._put_rules_in_force()
@@ -173,6 +174,7 @@ class Arc:
             self._restart_plane()
         if taken >= STORM:
             self._losses.look()
+        self.engine.tend()
         due, start = self.engine.next_due(), self._plane.next_start_ns
         self._timer.must_arm(min(due, start) if due and start else due or start)
         if self.journal.dirty:
@@ -227,12 +229,13 @@ class Arc:
     def _put_rules_in_force(self) -> None:
         """Rules that may no longer act lose what they have in force and all further steps."""
         rules = self._book.rules()
+        self.engine.set_rules(rules)
         self._monitor.set_rules(rules)
         for place in self._monitor.places.values():
             self.engine.prepare(place)
         for name, gate in gates_for(rules, NUMBERS).items():
             self._sensors.set_gate(name, gate)
-        acting = {rule.name for rule in rules if self.engine.must_effective_mode(rule) == "enforce"}
+        acting = {rule.name for rule in rules if self.engine.effective_mode(rule) == "enforce"}
         self.engine.stop_acting(acting, "policy" if self.engine.mode == "enforce" else "mode")
 
     def _notice(

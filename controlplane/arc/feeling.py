@@ -1,11 +1,23 @@
 """From a record of the ring to whoever it concerns: the monitor, the engine, the life cycle of cgroups."""
 
+from typing import Final
+
+from controlplane.arc.kernel import events
 from controlplane.arc.kernel.cgroups import Cgroups
-from controlplane.arc.kernel.events import Event, EventKind
+from controlplane.arc.kernel.events import Event
 from controlplane.arc.kernel.sensors import NUMBERS
 from controlplane.arc.monitor.streams import Monitor, Place
 from controlplane.arc.reflex.engine import Engine
 from controlplane.arc.reflex.guards import Protection
+
+# A member of an enum is found slower than a constant.
+SIGNAL: Final = int(events.EventKind.SIGNAL)
+EXIT: Final = int(events.EventKind.EXIT)
+FROZEN: Final = int(events.EventKind.FROZEN)
+POPULATED: Final = int(events.EventKind.POPULATED)
+CGROUP_NEW: Final = int(events.EventKind.CGROUP_NEW)
+CGROUP_GONE: Final = int(events.EventKind.CGROUP_GONE)
+PROTECTED: Final = int(events.EventKind.PROTECTED)
 
 
 class Feeling:
@@ -21,22 +33,22 @@ class Feeling:
     def must_feel(self, event: Event) -> None:
         """One record from the ring."""
         kind = event.kind
-        if kind == EventKind.SIGNAL:
+        if kind == SIGNAL:
             self._events[event.signal] += event.weight
             place = self._monitor.places.get(event.cgroup) or self.name(event.cgroup)
             if place is not None:
                 self._monitor.must_feel(place, event, self._engine.must_begin)
-        elif kind == EventKind.EXIT:
+        elif kind == EXIT:
             self._engine.must_confirm(kind, event.pid, event.start_ns, event.time_ns)
-        elif kind in (EventKind.FROZEN, EventKind.POPULATED):
+        elif kind in (FROZEN, POPULATED):
             self._engine.must_confirm(kind, event.cgroup, event.value, event.time_ns)
-        elif kind == EventKind.CGROUP_NEW:
+        elif kind == CGROUP_NEW:
             self.name(event.cgroup)
-        elif kind == EventKind.CGROUP_GONE:
+        elif kind == CGROUP_GONE:
             self._monitor.forget(event.cgroup)
             self._protection.forget(event.cgroup)
             self._engine.forget(event.cgroup)
-        elif kind == EventKind.PROTECTED:
+        elif kind == PROTECTED:
             path = self._cgroups.path_of(event.cgroup)
             self._protection.add(event.pid, event.start_ns, path)
 

@@ -13,9 +13,9 @@ from controlplane.arc.feeling import Feeling
 from controlplane.arc.kernel.cgroups import Cgroups
 from controlplane.arc.kernel.control_files import must_read_value, must_write_value
 from controlplane.arc.kernel.events import EVENT, Event, EventKind
-from controlplane.arc.kernel.libbpf import Map
 from controlplane.arc.kernel.processes import TICK_NS, must_start_ticks
 from controlplane.arc.kernel.sensors import NUMBERS
+from controlplane.arc.kernel.watched import Watched
 from controlplane.arc.monitor.streams import Monitor
 from controlplane.arc.reflex.acts import Act, Freeze, KillProcess, Opened
 from controlplane.arc.reflex.engine import Engine
@@ -76,7 +76,7 @@ class _Unprotected(Protection):
         return False
 
 
-def rehearse(cgroups: Cgroups, watched: Map, journal: int) -> None:
+def rehearse(cgroups: Cgroups, watched: Watched, journal: int) -> None:
     """`journal` is the directory in which a scratch journal may be made and removed."""
     os.mkdir("rehearsal", 0o700, dir_fd=journal)
     scratch = os.open("rehearsal", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=journal)
@@ -87,10 +87,10 @@ def rehearse(cgroups: Cgroups, watched: Map, journal: int) -> None:
             os.unlink(name, dir_fd=scratch)
         os.close(scratch)
         os.rmdir("rehearsal", dir_fd=journal)
-        watched.must_delete(os.getpid().to_bytes(4, "little"))
+        watched.forget(os.getpid())
 
 
-def _walk(cgroups: Cgroups, watched: Map, scratch: int) -> None:
+def _walk(cgroups: Cgroups, watched: Watched, scratch: int) -> None:
     file = os.memfd_create("rehearsal")
     acts: dict[tuple[str, bool], Act] = {
         ("freeze", False): _HeldFreeze(cgroups, file),
@@ -99,17 +99,21 @@ def _walk(cgroups: Cgroups, watched: Map, scratch: int) -> None:
     protection, breaker = _Unprotected(cgroups, ()), Breaker(2 * ROUNDS, NS)
     journal = Journal(scratch, SCRATCH_BYTES, 2, os.getgid(), tuple)
     engine = Engine(acts, protection, breaker, journal, Holdings(), "enforce")
+    engine.set_rules(RULES)
     monitor = Monitor(NUMBERS)
     monitor.set_rules(RULES)
     feeling = Feeling(cgroups, monitor, engine, protection)
     pid = os.getpid()
     cgroup = cgroups.id_of(cgroups.of_process(pid) or "/")
     start_ns = must_start_ticks(pid) * TICK_NS
+    pidfd = os.pidfd_open(pid)
+    inode = os.fstat(pidfd).st_ino
+    os.close(pidfd)
     for number in range(1, ROUNDS + 1):
         for signal_name in SIGNALS:
             now = time.monotonic_ns() + number * NS
             raw = EVENT.pack(
-                *(now, 1, now, cgroup, 0, start_ns, pid, 1, 1, NUMBERS[signal_name]),
+                *(now, 1, now, cgroup, 0, start_ns, inode, pid, 1, 1, NUMBERS[signal_name]),
                 *(EventKind.SIGNAL, 0, b"rehearsal"),
             )
             feeling.must_feel(Event._make(EVENT.unpack_from(raw)))

@@ -76,7 +76,7 @@ def rules_page(book: RuleBook, engine: Engine, missing: dict[str, str], offset: 
     page = tuple(
         RuleStatus(
             rule=rule,
-            effective_mode=engine.must_effective_mode(rule),
+            effective_mode=engine.effective_mode(rule),
             findings=engine.findings.get(rule.name, 0),
             breaker_open=rule.name in engine.breaker.open or "" in engine.breaker.open,
             reason=missing.get(rule.signal, ""),

@@ -13,10 +13,11 @@ from controlplane.arc.kernel.descriptors import Timer
 from controlplane.arc.kernel.events import EVENT, Event, EventKind
 from controlplane.arc.monitor.streams import Monitor, Place
 from controlplane.arc.monitor.tests import LevelTest, RateTest
-from controlplane.arc.reflex.guards import Breaker, Cooldowns
+from controlplane.arc.reflex.guards import Breaker
+from controlplane.arc.reflex.identities import Identities
 from controlplane.arc.reflex.journal import Journal
 from controlplane.arc.reflex.latency import LatencyHistogram
-from controlplane.arc.reflex.telling import Reflex, must_finding, must_intent, must_outcome
+from controlplane.arc.reflex.telling import Evidence, Reflex, must_finding, must_intent, must_outcome
 from controlplane.arc.reflex.victims import Victim
 from controlplane.link.records import Lost
 from controlplane.link.rules import NS, Level, Rate, Rule, Step
@@ -28,7 +29,7 @@ SLACK = 64
 """Blocks the interpreter itself may take and keep: free lists, inline caches."""
 
 RULE = Rule(name="r", signal="process.fork", test=Rate(NS, 1), ladder=(Step("freeze", for_ns=NS),))
-EVENT_ONE = Event(NS, 1, NS, 7, 0, 10, 1, 1, 1, 1, EventKind.SIGNAL, 0, b"sh".ljust(16, b"\0"))
+EVENT_ONE = Event(NS, 1, NS, 7, 0, 10, 0, 1, 1, 1, 1, EventKind.SIGNAL, 0, b"sh".ljust(16, b"\0"))
 VICTIM = Victim(7, "/a")
 RAW = EVENT.pack(*EVENT_ONE)
 
@@ -85,24 +86,21 @@ def felt() -> Called:
 
 def made_records() -> Called:
     _, place = monitor()
-    test = RateTest(Rate(NS, 1))
-    reflex = Reflex(RULE, VICTIM, NS)
-    intent = must_intent(reflex, 0, RULE.ladder[0], "enforce", "0")
+    evidence = Evidence(place, None, RateTest(Rate(NS, 1)), EVENT_ONE, "observe")
+    identities = Identities()
+    reflex = Reflex(RULE, VICTIM, evidence, identities.must_trace(), identities.must_span(), NS, NS)
 
     def call() -> None:
-        must_finding(reflex, place, None, test, EVENT_ONE, "observe")
-        must_intent(reflex, 0, RULE.ladder[0], "enforce", "0")
+        must_finding(reflex, evidence)
+        intent = must_intent(reflex, 0, RULE.ladder[0], "enforce", "0", identities.must_span())
         must_outcome(reflex, intent, NS, "")
 
     return call
 
 
 def guarded() -> Called:
-    cooldowns, breaker = Cooldowns(), Breaker(5, NS)
-    return lambda: (
-        cooldowns.must_enter("r", VICTIM, time.monotonic_ns(), NS),
-        breaker.must_allow("r", time.monotonic_ns()),
-    )
+    breaker = Breaker(5, NS)
+    return lambda: breaker.must_allow("r", time.monotonic_ns())
 
 
 def rated() -> Called:

@@ -1,5 +1,6 @@
 """Each sensor feels the real thing, with the right value, cgroup and identity."""
 
+import os
 import select
 import sys
 import time
@@ -12,6 +13,7 @@ from controlplane.arc.kernel.events import Event, EventKind, Gate, Signal
 from controlplane.arc.kernel.libbpf_ring import LibbpfRing
 from controlplane.arc.kernel.ring import MappedRing, Ring
 from controlplane.arc.kernel.sensors import NUMBERS, RING_BYTES, Sensors
+from controlplane.arc.kernel.watched import Watched
 from controlplane.arc.monitor.gates import CLOSED
 from controlplane.link.rules import NS
 from controlplane.link.signals import SIGNALS
@@ -124,6 +126,9 @@ def test_exec_carries_the_new_name(felt: Felt, cgroup: TestCgroup) -> None:
     process = cgroup.run("sleep", "60")
     event = felt.signal("process.exec", cgroup)
     assert (event.pid, event.comm.rstrip(b"\0")) == (process.pid, b"sleep")
+    pidfd = os.pidfd_open(process.pid)
+    assert event.inode in (0, os.fstat(pidfd).st_ino)
+    os.close(pidfd)
 
 
 def test_only_failed_exits_are_exit_failures(felt: Felt, cgroup: TestCgroup) -> None:
@@ -146,26 +151,29 @@ def test_threads_are_no_processes(felt: Felt, cgroup: TestCgroup) -> None:
     ]
 
 
+def watched_by(felt: Felt) -> Watched:
+    fd = felt.sensors.sensor("process").map_fd("watched")
+    assert fd is not None
+    return Watched(fd)
+
+
 def test_a_watched_process_is_told_of_when_it_exits(felt: Felt, cgroup: TestCgroup) -> None:
     felt.sensors.set_gate("process.exec", EVERY_ONE)
     process = cgroup.run("sleep", "60")
     start_ns = felt.signal("process.exec", cgroup).start_ns
-    watched = felt.sensors.sensor("process").map("watched", 4, 8)
-    assert watched is not None
-    watched.must_update(process.pid.to_bytes(4, "little"), start_ns.to_bytes(8, "little"))
+    watched = watched_by(felt)
+    watched.must_watch(process.pid, start_ns)
     process.kill()
     event = felt.await_event(lambda event: event.kind == EventKind.EXIT)
     assert (event.pid, event.start_ns, event.value) == (process.pid, start_ns, 9)
-    assert watched.lookup(process.pid.to_bytes(4, "little")) is None
+    assert not watched.is_watched(process.pid, start_ns)
 
 
 def test_a_reused_pid_is_not_the_watched_process(felt: Felt, cgroup: TestCgroup) -> None:
     felt.sensors.set_gate("process.exec", EVERY_ONE)
     felt.sensors.set_gate("process.exit_failure", EVERY_ONE)
     process = cgroup.run("sleep", "60")
-    watched = felt.sensors.sensor("process").map("watched", 4, 8)
-    assert watched is not None
-    watched.must_update(process.pid.to_bytes(4, "little"), (1).to_bytes(8, "little"))
+    watched_by(felt).must_watch(process.pid, 1)
     felt.signal("process.exec", cgroup)
     process.kill()
     felt.signal("process.exit_failure", cgroup)

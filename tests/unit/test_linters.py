@@ -26,6 +26,7 @@ RARE: dict[str, str] = {
     "_kill_one_by_one": "instead of cgroup.kill, which is there since Linux 5.14",
     "_roll": "once per segment of the journal",
     "_settle": "once per wake-up, when its acts are done",
+    "_set_modes": "a breaker opens",
     "forget": "death of a cgroup",
     "is_empty": "two comparisons, shared with the policy checks",
     "make_test": "first event of a stream",

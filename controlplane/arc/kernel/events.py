@@ -14,6 +14,7 @@ class Event(NamedTuple):
     cgroup: int
     culprit: int
     start_ns: int
+    inode: int
     pid: int
     parent: int
     weight: int
@@ -23,7 +24,7 @@ class Event(NamedTuple):
     comm: bytes
 
 
-EVENT = struct.Struct("<QQQQQQIIIHBB16s")
+EVENT = struct.Struct("<QQQQQQQIIIHBB16s")
 
 
 class Gate(NamedTuple):

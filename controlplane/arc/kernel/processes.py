@@ -29,11 +29,15 @@ def must_start_ticks(pid: int) -> int:
     return int(text[text.rindex(b")") + 2 :].split(b" ", _STARTTIME + 1)[_STARTTIME])
 
 
-def must_open_process(pid: int, start_ns: int) -> int:
-    """A pidfd of exactly that process; raises ProcessLookupError when it is gone or the pid is another's."""
+def must_open_process(pid: int, start_ns: int, inode: int) -> int:
+    """A pidfd of exactly that process; raises ProcessLookupError when it is gone or the pid is another's.
+
+    `inode` is the pidfd's own, where the kernel gives it one that is never used twice (pidfs, Linux 6.9);
+    0 elsewhere: then the start time must do.
+    """
     fd = os.pidfd_open(pid)
     try:
-        same = must_start_ticks(pid) == start_ns // TICK_NS
+        same = os.fstat(fd).st_ino == inode if inode else must_start_ticks(pid) == start_ns // TICK_NS
     except OSError:
         same = False
     if not same:

@@ -59,9 +59,12 @@ class Sensor:
 
     def map(self, name: str, key_size: int, value_size: int) -> Map | None:
         """One of the sensor's own maps; None while it is disabled."""
-        if self._object is None:
-            return None
-        return Map(self._object.map_fd(name), key_size, value_size)
+        fd = self.map_fd(name)
+        return None if fd is None else Map(fd, key_size, value_size)
+
+    def map_fd(self, name: str) -> int | None:
+        """Descriptor of one of the sensor's own maps; None while it is disabled."""
+        return None if self._object is None else self._object.map_fd(name)
 
     def lost(self) -> dict[str, int]:
         """Events lost so far, by reason."""

@@ -90,7 +90,8 @@ class Monitor:
         """Feed a record to every test that looks at its stream."""
         for probe in place.probes.get(event.signal, ()):
             test = probe.must_test_for(event)
-            if test.must_update(event.time_ns, event.since_ns, event.value, event.weight):
+            fires = test.must_update(event.time_ns, event.since_ns, event.value, event.weight)
+            if fires and event.time_ns >= test.quiet_until_ns:
                 fired(place, self.places.get(event.culprit), probe.rule, test, event)
 
     def streams(self) -> int:

@@ -16,6 +16,8 @@ class Test(Protocol):
     kind: str
     statistic: float
     threshold: float
+    quiet_until_ns: int
+    """No reflex begins before: the one that began last cools down."""
 
     def must_update(self, now_ns: int, since_ns: int, value: int, weight: int) -> bool:
         """Take one record (`weight` events between `since_ns` and `now_ns`); True: it fires."""
@@ -28,7 +30,7 @@ class RateTest:
     the exact debt, so batching never makes an alarm out of nothing.
     """
 
-    __slots__ = ("_arrival_ns", "_interval_ns", "statistic", "threshold")
+    __slots__ = ("_arrival_ns", "_interval_ns", "quiet_until_ns", "statistic", "threshold")
     kind = "rate"
 
     def __init__(self, parameters: Rate) -> None:
@@ -36,6 +38,7 @@ class RateTest:
         self._arrival_ns = 0
         self.threshold: float = parameters.burst
         self.statistic: float = 0.0
+        self.quiet_until_ns = 0
 
     def must_update(self, now_ns: int, since_ns: int, value: int, weight: int) -> bool:
         """See `Test`. The statistic is the debt in events."""
@@ -49,12 +52,13 @@ class RateTest:
 class LevelTest:
     """A value above a level."""
 
-    __slots__ = ("statistic", "threshold")
+    __slots__ = ("quiet_until_ns", "statistic", "threshold")
     kind = "level"
 
     def __init__(self, parameters: Level) -> None:
         self.threshold: float = parameters.above
         self.statistic: float = 0.0
+        self.quiet_until_ns = 0
 
     def must_update(self, now_ns: int, since_ns: int, value: int, weight: int) -> bool:
         """See `Test`. The statistic is the value."""

@@ -13,15 +13,19 @@ from typing import Final, NamedTuple, Protocol
 from controlplane.arc.kernel.cgroups import Cgroups, must_read_file, must_write_file
 from controlplane.arc.kernel.control_files import ControlFiles, must_read_value, must_write_value
 from controlplane.arc.kernel.events import EventKind
-from controlplane.arc.kernel.libbpf import Map
 from controlplane.arc.kernel.processes import must_open_process
+from controlplane.arc.kernel.watched import Watched
 from controlplane.arc.reflex.victims import Victim
 from controlplane.link.rules import ActName
 
 GONE: Final = frozenset({errno.ESTALE, errno.ENOENT, errno.ENODEV, errno.ESRCH})
 
 Effect = tuple[int, int, int]
-"""(event kind, cgroup id or pid, event value): the kernel's event that confirms an act."""
+"""(event kind, cgroup id or pid, event value or start time): the kernel's event that confirms an act."""
+
+FROZEN: Final = int(EventKind.FROZEN)
+POPULATED: Final = int(EventKind.POPULATED)
+EXIT: Final = int(EventKind.EXIT)
 
 
 class Opened(NamedTuple):
@@ -105,7 +109,7 @@ class Freeze:
 
     def must_effect(self, victim: Victim) -> Effect:
         """See `Act`."""
-        return EventKind.FROZEN, victim.cgroup, 1
+        return FROZEN, victim.cgroup, 1
 
 
 class KillCgroup:
@@ -151,7 +155,7 @@ class KillCgroup:
 
     def must_effect(self, victim: Victim) -> Effect:
         """See `Act`."""
-        return EventKind.POPULATED, victim.cgroup, 0
+        return POPULATED, victim.cgroup, 0
 
 
 class KillProcess:
@@ -160,7 +164,7 @@ class KillProcess:
     name: ActName = "kill"
     irreversible = True
 
-    def __init__(self, watched: Map) -> None:
+    def __init__(self, watched: Watched) -> None:
         self._watched = watched
 
     def prepare(self, cgroup: int) -> None:
@@ -171,8 +175,8 @@ class KillProcess:
 
     def must_open(self, victim: Victim) -> Opened:
         """See `Act`. Has the kernel watch for the exit, so that it is seen however soon it comes."""
-        fd = must_open_process(victim.pid, victim.start_ns)
-        self._watched.must_update(victim.pid.to_bytes(4, "little"), victim.start_ns.to_bytes(8, "little"))
+        fd = must_open_process(victim.pid, victim.start_ns, victim.inode)
+        self._watched.must_watch(victim.pid, victim.start_ns)
         return Opened(fd, "")
 
     def must_apply(self, opened: Opened) -> None:
@@ -188,7 +192,7 @@ class KillProcess:
 
     def must_effect(self, victim: Victim) -> Effect:
         """See `Act`."""
-        return EventKind.EXIT, victim.pid, victim.start_ns
+        return EXIT, victim.pid, victim.start_ns
 
 
 def _kill_one_by_one(directory: int) -> None:

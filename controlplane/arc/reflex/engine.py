@@ -7,18 +7,21 @@ kernel's confirmations and `run_due` when the time has come.
 import contextlib
 import heapq
 import time
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from controlplane.arc.kernel.events import Event
 from controlplane.arc.monitor.streams import Place
 from controlplane.arc.monitor.tests import Test
 from controlplane.arc.reflex.acts import Act, Effect
-from controlplane.arc.reflex.guards import Breaker, Cooldowns, Protection
+from controlplane.arc.reflex.guards import Breaker, Protection
 from controlplane.arc.reflex.holdings import Holdings, InForce
+from controlplane.arc.reflex.identities import Identities
 from controlplane.arc.reflex.journal import Journal
 from controlplane.arc.reflex.latency import LatencyHistogram
+from controlplane.arc.reflex.plans import Acts, Plan, Rung, plan_for
 from controlplane.arc.reflex.telling import (
+    Evidence,
     Reflex,
     must_effect,
     must_finding,
@@ -31,11 +34,9 @@ from controlplane.arc.reflex.telling import (
 from controlplane.arc.reflex.victims import Victim
 from controlplane.link.config import Mode
 from controlplane.link.records import Guard, Intent, Reason
-from controlplane.link.rules import Rule, Step, is_empty
+from controlplane.link.rules import Rule, is_empty
 
 MAX_AWAITED: Final = 4096
-SHORTEST_QUIET_NS: Final = 20_000_000
-"""Records of the same storm may still be in the ring when its victim is dealt with."""
 _RANK: Final[Mapping[Mode, int]] = {"off": 0, "observe": 1, "enforce": 2}
 
 
@@ -45,8 +46,8 @@ class Due(NamedTuple):
     at_ns: int
     order: int
     reflex: Reflex
-    step: int
-    undo: bytes = b""
+    rung: Rung | None
+    undo: bytes
 
 
 class Engine:
@@ -54,7 +55,7 @@ class Engine:
 
     def __init__(
         self,
-        acts: Mapping[tuple[str, bool], Act],
+        acts: Acts,
         protection: Protection,
         breaker: Breaker,
         journal: Journal,
@@ -64,7 +65,9 @@ class Engine:
         self._acts = acts
         self._protection = protection
         self._journal = journal
-        self._cooldowns = Cooldowns()
+        self._identities = Identities()
+        self._plans: dict[str, Plan] = {}
+        self._modes: dict[str, Mode] = {}
         self._due: list[Due] = []
         self._order = 0
         self._awaited: dict[Effect, tuple[Reflex, bytes, str]] = {}
@@ -77,24 +80,27 @@ class Engine:
         self.steps: dict[tuple[str, str], int] = {}
         """Steps by (act, outcome)."""
 
-    def must_effective_mode(self, rule: Rule) -> Mode:
+    def set_rules(self, rules: Iterable[Rule]) -> None:
+        """Put rules in force, after any change of rules, of the mode or of the breaker."""
+        self._plans = {rule.name: plan_for(rule, self._acts) for rule in rules}
+        self._set_modes()
+
+    def _set_modes(self) -> None:
+        self._modes = {name: self.effective_mode(plan.rule) for name, plan in self._plans.items()}
+
+    def effective_mode(self, rule: Rule) -> Mode:
         """What a rule may do now. One without a scope, or with an open breaker, may look only."""
-        if is_empty(rule.scope) or rule.name in self.breaker.open or "" in self.breaker.open:
-            return must_weaker(self.mode, "observe")
-        return must_weaker(self.mode, rule.mode)
+        looking = is_empty(rule.scope) or rule.name in self.breaker.open or "" in self.breaker.open
+        return weaker(self.mode, weaker(rule.mode, "observe") if looking else rule.mode)
 
     def prepare(self, place: Place) -> None:
         """A cgroup on which rules may act: have their acts ready. One that is gone has nothing to prepare."""
         for rule in place.rules():
-            if rule.per == "cgroup" and rule.mode == "enforce":
-                for step in rule.ladder:
-                    self._prepare_act(step.act, place.cgroup)
-
-    def _prepare_act(self, name: str, cgroup: int) -> None:
-        act = self._acts.get((name, False))
-        if act is not None:
-            with contextlib.suppress(OSError):
-                act.prepare(cgroup)
+            plan = self._plans.get(rule.name)
+            if plan is not None and rule.per == "cgroup" and rule.mode == "enforce":
+                for rung in (*plan.at_once, *plan.later):
+                    with contextlib.suppress(OSError):
+                        rung.act.prepare(place.cgroup)
 
     def forget(self, cgroup: int) -> None:
         """The cgroup is gone."""
@@ -102,42 +108,53 @@ class Engine:
             act.forget(cgroup)
 
     def must_begin(self, place: Place, culprit: Place | None, rule: Rule, test: Test, event: Event) -> None:
-        """A test fired: unless it cools down, record the finding and take the steps that are due at once."""
+        """A test fired. Its ladder's first steps come before its own record: telling can wait, acting not."""
+        decided_ns = time.monotonic_ns()
+        plan = self._plans[rule.name]
+        test.quiet_until_ns = event.time_ns + plan.quiet_ns
         victim = must_victim(place, rule, event)
-        until_ns = event.time_ns + must_quiet_time(rule)
-        if not self._cooldowns.must_enter(rule.name, victim, event.time_ns, until_ns):
-            return
-        reflex = Reflex(rule, victim, event.time_ns)
-        self.findings[rule.name] = self.findings.get(rule.name, 0) + 1
-        mode = self.must_effective_mode(rule)
-        self._journal.must_append(must_finding(reflex, place, culprit, test, event, mode))
-        for number, step in enumerate(rule.ladder):
-            if step.after_ns == 0:
-                self._must_step(reflex, number, step)
-            else:
-                self._must_schedule(event.time_ns + step.after_ns, reflex, number)
+        evidence = Evidence(place, culprit, test, event, self._modes[rule.name])
+        identities = self._identities
+        trace, root = identities.must_trace(), identities.must_span()
+        reflex = Reflex(rule, victim, evidence, trace, root, event.time_ns, decided_ns)
+        for rung in plan.at_once:
+            self._must_step(reflex, rung)
+        self._must_tell(reflex)
+        for rung in plan.later:
+            self._must_schedule(event.time_ns + rung.step.after_ns, reflex, rung)
 
-    def _must_step(self, reflex: Reflex, number: int, step: Step) -> None:
-        act = self._acts.get((step.act, reflex.victim.pid != 0))
-        if act is None:
+    def _must_tell(self, reflex: Reflex) -> None:
+        """The finding, once."""
+        if reflex.evidence is None:
             return
-        mode = self.must_effective_mode(reflex.rule)
+        name = reflex.rule.name
+        self.findings[name] = self.findings.get(name, 0) + 1
+        self._journal.must_append(must_finding(reflex, reflex.evidence))
+        reflex.evidence = None
+
+    def _must_step(self, reflex: Reflex, rung: Rung) -> None:
+        mode = self._modes.get(reflex.rule.name)
         if self._protection.must_forbid(reflex.victim):
-            self._must_refuse(reflex, act, "protected")
-        elif self.holdings.full and not act.irreversible:
-            self._must_refuse(reflex, act, "budget")
-        elif mode == "enforce":
-            self._must_act(reflex, number, step, act)
+            self._must_refuse(reflex, rung.act, "protected")
+        elif mode != "enforce":
+            self._must_tell(reflex)
+            self._journal.must_append(
+                must_intent(reflex, rung.number, rung.step, "observe", "", self._identities.must_span())
+            )
+            self._must_tally(rung.act.name, "observed")
+        elif self.holdings.full and not rung.act.irreversible:
+            self._must_refuse(reflex, rung.act, "budget")
         else:
-            self._journal.must_append(must_intent(reflex, number, step, mode, ""))
-            self._must_tally(act.name, "observed")
+            self._must_act(reflex, rung)
 
     def _must_refuse(self, reflex: Reflex, act: Act, guard: Guard) -> None:
+        self._must_tell(reflex)
         self._must_tally(act.name, "refused")
-        self._journal.must_append(must_refusal(reflex, act.name, guard))
+        self._journal.must_append(must_refusal(reflex, act.name, guard, self._identities.must_span()))
 
-    def _must_act(self, reflex: Reflex, number: int, step: Step, act: Act) -> None:
+    def _must_act(self, reflex: Reflex, rung: Rung) -> None:
         """Hold the victim, write the intent, do it, write the outcome."""
+        act = rung.act
         try:
             opened = act.must_open(reflex.victim)
         except OSError:
@@ -145,10 +162,12 @@ class Engine:
             return
         if act.irreversible and not self.breaker.must_allow(reflex.rule.name, reflex.event_ns):
             act.must_release(opened)
+            self._set_modes()
             self._must_refuse(reflex, act, "breaker")
             return
         previous = self.holdings.must_previous(act, reflex.victim, opened.previous)
-        intent = must_intent(reflex, number, step, "enforce", previous)
+        span = self._identities.must_span()
+        intent = must_intent(reflex, rung.number, rung.step, "enforce", previous, span)
         self._journal.must_append(intent)
         error = ""
         try:
@@ -157,10 +176,11 @@ class Engine:
             error = failure.strerror or "failed"
         returned_ns = time.monotonic_ns()
         act.must_release(opened)
+        if rung.step.after_ns == 0:
+            self.latency.must_observe(returned_ns - reflex.event_ns, reflex.trace_id, returned_ns)
+        self._must_tell(reflex)
         self._journal.must_append(must_outcome(reflex, intent, returned_ns, error))
         self._must_tally(act.name, "failed" if error else "done")
-        if step.after_ns == 0:
-            self.latency.must_observe(returned_ns - reflex.event_ns, reflex.trace_id, returned_ns)
         if not error:
             self._must_follow(reflex, act, intent)
 
@@ -173,7 +193,7 @@ class Engine:
             return
         self.holdings.must_hold(reflex, act, intent)
         if intent.until_ns:
-            self._must_schedule(intent.until_ns, reflex, intent.step, intent.span_id)
+            self._must_schedule(intent.until_ns, reflex, None, intent.span_id)
 
     def must_confirm(self, kind: int, who: int, value: int, time_ns: int) -> None:
         """A confirmation from the kernel; most are of no act of ours."""
@@ -190,6 +210,10 @@ class Engine:
         reflex.ended = True
         self.undo_where(lambda held: held.reflex is reflex, "ended")
 
+    def tend(self) -> None:
+        """Between batches."""
+        self._identities.tend()
+
     def next_due(self) -> int:
         """Monotonic time of the earliest step or undo, 0 when nothing is due."""
         while self._due and self._is_stale(self._due[0]):
@@ -202,13 +226,13 @@ class Engine:
             due = heapq.heappop(self._due)
             if self._is_stale(due):
                 continue
-            if due.undo:
-                self._undo(due.undo, "timer")
+            if due.rung is not None:
+                self._must_step(due.reflex, due.rung)
             else:
-                self._must_step(due.reflex, due.step, due.reflex.rule.ladder[due.step])
+                self._undo(due.undo, "timer")
 
     def _is_stale(self, due: Due) -> bool:
-        return due.undo not in self.holdings if due.undo else due.reflex.ended
+        return due.undo not in self.holdings if due.rung is None else due.reflex.ended
 
     def undo_where(self, wanted: Callable[[InForce], bool], reason: Reason, actor: str = "") -> int:
         """Take back every act in force that is wanted; how many."""
@@ -234,16 +258,16 @@ class Engine:
         self.end_where(lambda reflex: reflex.rule.name not in acting)
         self.undo_where(lambda held: held.intent.rule not in acting, reason)
 
-    def _must_schedule(self, at_ns: int, reflex: Reflex, step: int, undo: bytes = b"") -> None:
+    def _must_schedule(self, at_ns: int, reflex: Reflex, rung: Rung | None, undo: bytes = b"") -> None:
         self._order += 1
-        heapq.heappush(self._due, Due(at_ns, self._order, reflex, step, undo))
+        heapq.heappush(self._due, Due(at_ns, self._order, reflex, rung, undo))
 
     def _must_tally(self, act: str, outcome: str) -> None:
         key = (act, outcome)
         self.steps[key] = self.steps.get(key, 0) + 1
 
 
-def must_weaker(one: Mode, other: Mode) -> Mode:
+def weaker(one: Mode, other: Mode) -> Mode:
     """The mode that allows less."""
     return one if _RANK[one] <= _RANK[other] else other
 
@@ -252,12 +276,5 @@ def must_victim(place: Place, rule: Rule, event: Event) -> Victim:
     """Whom the rule's acts are aimed at."""
     if rule.per == "cgroup":
         return Victim(place.cgroup, place.path)
-    return Victim(place.cgroup, place.path, event.pid, event.start_ns, must_text(event.comm))
-
-
-def must_quiet_time(rule: Rule) -> int:
-    """One reflex of a rule against a victim at a time: its cooldown, or longer while its ladder lasts."""
-    quiet = max(rule.cooldown_ns, SHORTEST_QUIET_NS)
-    for step in rule.ladder:
-        quiet = max(quiet, step.after_ns + step.for_ns)
-    return quiet
+    comm = must_text(event.comm)
+    return Victim(place.cgroup, place.path, event.pid, event.start_ns, comm, event.inode)

@@ -1,4 +1,4 @@
-"""What forbids an act: protection, cooldown, breaker. Each is asked on the hot path and remembers little."""
+"""What forbids an act: protection and breaker. Both are asked on the hot path and remember little."""
 
 import contextlib
 from collections import deque
@@ -27,8 +27,6 @@ PROTECTED_NAMES: Final = (
     "reflexarc",
 )
 """As task->comm has them: at most 15 bytes."""
-
-MAX_COOLDOWNS: Final = 4096
 
 
 class Protection:
@@ -70,24 +68,6 @@ class Protection:
         if victim.pid:
             return victim.comm in self.names or (victim.pid, victim.start_ns // TICK_NS) in self._processes
         return victim.cgroup in self._places
-
-
-class Cooldowns:
-    """One reflex for a (rule, victim) until its cooldown has passed."""
-
-    def __init__(self) -> None:
-        self._until: dict[tuple[str, tuple[int, int, int]], int] = {}
-
-    def must_enter(self, rule: str, victim: Victim, now_ns: int, until_ns: int) -> bool:
-        """False while an earlier reflex cools down; else begins a new cooldown."""
-        key = (rule, victim.key)
-        if self._until.get(key, 0) > now_ns:
-            return False
-        if len(self._until) >= MAX_COOLDOWNS:
-            del self._until[next(iter(self._until))]
-        self._until.pop(key, None)
-        self._until[key] = until_ns
-        return True
 
 
 class Breaker:

@@ -2,6 +2,7 @@
 
 import os
 import time
+from typing import NamedTuple
 
 from controlplane.arc.kernel.events import Event
 from controlplane.arc.monitor.streams import Place
@@ -14,20 +15,39 @@ from controlplane.link.rules import Rule, Step
 from controlplane.link.signals import BY_NAME
 
 
+class Evidence(NamedTuple):
+    """What made a test fire, until it is told."""
+
+    place: Place
+    culprit: Place | None
+    test: Test
+    event: Event
+    mode: Mode
+
+
 class Reflex:
     """One run of a rule's ladder against one victim."""
 
-    __slots__ = ("decided_ns", "ended", "event_ns", "root", "rule", "trace_id", "victim")
+    __slots__ = ("decided_ns", "ended", "event_ns", "evidence", "root", "rule", "trace_id", "victim")
 
-    def __init__(self, rule: Rule, victim: Victim, event_ns: int) -> None:
-        self.decided_ns = time.monotonic_ns()
-        identity = os.urandom(24)
-        self.trace_id = identity[:16]
-        self.root = identity[16:]
-        """Span of the finding, parent of every step's."""
+    def __init__(
+        self,
+        rule: Rule,
+        victim: Victim,
+        evidence: Evidence,
+        trace_id: bytes,
+        root: bytes,
+        event_ns: int,
+        decided_ns: int,
+    ) -> None:
         self.rule = rule
         self.victim = victim
+        self.evidence: Evidence | None = evidence
+        self.trace_id = trace_id
+        self.root = root
+        """Span of the finding, parent of every step's."""
         self.event_ns = event_ns
+        self.decided_ns = decided_ns
         self.ended = False
 
 
@@ -36,11 +56,10 @@ def must_text(comm: bytes) -> str:
     return comm.rstrip(b"\0").decode(errors="replace")
 
 
-def must_finding(
-    reflex: Reflex, place: Place, culprit: Place | None, test: Test, event: Event, mode: Mode
-) -> Finding:
+def must_finding(reflex: Reflex, evidence: Evidence) -> Finding:
     """What fired, and with what evidence."""
     rule = reflex.rule
+    place, culprit, test, event, mode = evidence
     return Finding(
         time_ns=event.time_ns,
         trace_id=reflex.trace_id,
@@ -65,14 +84,14 @@ def must_finding(
     )
 
 
-def must_intent(reflex: Reflex, number: int, step: Step, mode: Mode, previous: str) -> Intent:
+def must_intent(reflex: Reflex, number: int, step: Step, mode: Mode, previous: str, span_id: bytes) -> Intent:
     """An act about to be tried, or that would have been."""
     now = time.monotonic_ns()
     victim = reflex.victim
     return Intent(
         time_ns=now,
         trace_id=reflex.trace_id,
-        span_id=os.urandom(8),
+        span_id=span_id,
         parent_id=reflex.root,
         rule=reflex.rule.name,
         step=number,
@@ -116,12 +135,12 @@ def must_effect(reflex: Reflex, span_id: bytes, act: str, time_ns: int) -> Effec
     )
 
 
-def must_refusal(reflex: Reflex, act: str, guard: Guard) -> GuardRefused:
+def must_refusal(reflex: Reflex, act: str, guard: Guard, span_id: bytes) -> GuardRefused:
     """A guard forbade an act."""
     return GuardRefused(
         time_ns=time.monotonic_ns(),
         trace_id=reflex.trace_id,
-        span_id=os.urandom(8),
+        span_id=span_id,
         parent_id=reflex.root,
         rule=reflex.rule.name,
         act=act,

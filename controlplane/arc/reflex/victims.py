@@ -11,6 +11,8 @@ class Victim(NamedTuple):
     pid: int = 0
     start_ns: int = 0
     comm: str = ""
+    inode: int = 0
+    """Of its pidfd, where the kernel has one that is never used twice."""
 
     @property
     def key(self) -> tuple[int, int, int]:

@@ -9,7 +9,7 @@ NUMBERS = {"process.fork": 1, "cpu.runq_delay": 4}
 
 
 def event(cgroup: int = 7, pid: int = 1, time_ns: int = NS) -> Event:
-    return Event(time_ns, 1, time_ns, cgroup, 0, pid * 10, pid, 1, 1, 1, EventKind.SIGNAL, 0, b"sh")
+    return Event(time_ns, 1, time_ns, cgroup, 0, pid * 10, 0, pid, 1, 1, 1, EventKind.SIGNAL, 0, b"sh")
 
 
 def rule(name: str = "r", burst: int = 1, per: str = "cgroup", cgroups: tuple[str, ...] = ()) -> Rule:
