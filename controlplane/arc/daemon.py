@@ -112,7 +112,7 @@ class Arc:
         missing = {
             name: sensor.reason for sensor in self._sensors.all if sensor.reason for name in sensor.signals
         }
-        streams = answers.StreamReader(self._sensors, self._monitor)
+        streams = answers.StreamReader(self._sensors, self._monitor, self.loop.must_breathe)
         return Commands(
             self._book, self.engine, self.journal, streams, missing, self.status, self._rules_changed
         )
@@ -267,7 +267,7 @@ class Arc:
             started_ns=self._started_ns,
             armed_ns=self._armed_ns,
             now_ns=now,
-            sensors=tuple(sensor.status() for sensor in self._sensors.all),
+            sensors=tuple(answers.sensor_statuses(self._sensors, self.loop.must_breathe)),
             events=self._feeling.felt(),
             streams=self._monitor.streams(),
             rules=len(self._book.rules()),

@@ -40,6 +40,10 @@ class Loop:
         while not self.stopping:
             self.must_turn(-1)
 
+    def must_breathe(self) -> None:
+        """In the middle of a long answer: whatever the ring has comes first."""
+        self._ring.must_drain(self._must_feel)
+
     def must_turn(self, timeout: float) -> None:
         """One wake-up."""
         woken = self._epoll.poll(timeout, MAX_READY)

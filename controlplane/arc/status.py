@@ -3,7 +3,7 @@
 Reads kernel maps in small pages, because every microsecond here is one in which no reflex runs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Final
 
@@ -12,7 +12,7 @@ from controlplane.arc.kernel.sensors import NUMBERS, Sensor, Sensors
 from controlplane.arc.monitor.streams import Monitor, Place
 from controlplane.arc.reflex.engine import Engine
 from controlplane.arc.rulebook import RuleBook
-from controlplane.link.frames import ActInForce, Rules, RuleStatus, Stream, Streams
+from controlplane.link.frames import ActInForce, Rules, RuleStatus, SensorStatus, Stream, Streams
 from controlplane.link.signals import SIGNALS, Signal
 
 PLACES_A_PAGE: Final = 8
@@ -22,10 +22,11 @@ RULES_A_PAGE: Final = 20
 class StreamReader:
     """Reads the kernel's aggregates of the cgroups that are known."""
 
-    def __init__(self, sensors: Sensors, monitor: Monitor) -> None:
+    def __init__(self, sensors: Sensors, monitor: Monitor, breathe: Callable[[], None]) -> None:
         self._counts = sensors.shared_map("counts", STREAM_KEY.size, COUNT_STREAM.size)
         self._values = sensors.shared_map("values", STREAM_KEY.size, VALUE_STREAM.size)
         self._monitor = monitor
+        self._breathe = breathe
 
     def page(self, offset: int) -> Streams:
         """Streams of a few cgroups; `offset` counts cgroups."""
@@ -35,6 +36,7 @@ class StreamReader:
         return Streams(streams, offset + len(places) if more else 0)
 
     def _of(self, place: Place) -> Iterator[Stream]:
+        self._breathe()
         for signal in SIGNALS:
             stream = self._read(place, signal)
             if stream is not None:
@@ -68,6 +70,13 @@ class StreamReader:
             rules=self._monitor.rules_on(place.cgroup, number),
             histogram=histogram,
         )
+
+
+def sensor_statuses(sensors: Sensors, breathe: Callable[[], None]) -> Iterator[SensorStatus]:
+    """Counters and run times of each sensor."""
+    for sensor in sensors.all:
+        breathe()
+        yield sensor.status()
 
 
 def rules_page(book: RuleBook, engine: Engine, missing: dict[str, str], offset: int) -> Rules:

@@ -131,7 +131,7 @@ def reflexes(daemon: Daemon) -> list[Reflex]:
 
 def by_peer(act: str, victim: Path, size: int) -> list[Reflex]:
     """One block by the C program."""
-    command = (compiled("reflex"), act, OBJECTS, cgroup_mount(), victim, str(FREEZE_NS))
+    command = (compiled("reflex"), act, OBJECTS, victim, str(FREEZE_NS))
     with running(command, stdout=subprocess.PIPE) as peer:
         ready(peer)
         trigger(act, victim, size)

@@ -52,7 +52,7 @@ class MappedRing:
     def must_drain(self, handle: Handler) -> int:
         """See `Ring`. The position is given back record by record, so the kernel sees room early."""
         consumer, words, data, mask = self._consumer, self._words, self._data, self._mask
-        unpack, make = EVENT.unpack_from, Event._make
+        unpack, make = EVENT.unpack_from, tuple.__new__
         position = consumer[0]
         taken = 0
         while taken < TURN and position < self._producer[0]:
@@ -61,7 +61,7 @@ class MappedRing:
             if length & BUSY:
                 break
             if not length & DISCARD:
-                handle(make(unpack(data, offset + HEADER)))
+                handle(make(Event, unpack(data, offset + HEADER)))
                 taken += 1
             position += (length & LENGTH) + HEADER + 7 & ~7
             consumer[0] = position

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * The peer: the same reflexes as the arc's, in C over libbpf, with the arc's own BPF objects.
- *   reflex kill|freeze OBJECTS MOUNT CGROUP FOR_NS
+ *   reflex kill|freeze OBJECTS CGROUP FOR_NS
  * Prints "ready", reacts until SIGTERM, then prints a line a reflex, CLOCK_MONOTONIC nanoseconds:
  *   event decided returned effect
  * It decides by the same test (GCRA of one event a second and burst 1), makes sure of the victim's
@@ -36,7 +36,6 @@
 #define MAX_REFLEXES 65536
 #define PROCESSES 4096
 #define PRIORITY 50
-#define FILEID_KERNFS 0xfe
 
 static const char *const sensors[] = { "cgroup", "process", "cpu" };
 static const char *const shared[] = { "events", "gates", "counts", "values" };
@@ -56,7 +55,8 @@ static struct {
 } followed[PROCESSES];
 
 static bool killing;
-static int mount_fd, watched_fd, timer_fd;
+static int freeze_fd, timer_fd;
+static __u64 *watched;
 static __u64 target, for_ns, arrival_ns;
 static volatile sig_atomic_t stopping;
 
@@ -96,76 +96,29 @@ static __u64 *arrival_of(const struct event *event)
 	return &followed[slot].arrival_ns;
 }
 
-static __u64 start_ticks(__u32 pid)
-{
-	char path[32], text[1024], *field;
-	unsigned long long ticks = 0;
-	ssize_t length;
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%u/stat", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return 0;
-	length = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	if (length <= 0)
-		return 0;
-	text[length] = 0;
-	field = strrchr(text, ')');
-	for (int i = 0; field && i < 20; i++)
-		field = strchr(field + 1, ' ');
-	if (field)
-		sscanf(field, "%llu", &ticks);
-	return ticks;
-}
-
 static bool kill_process(const struct event *event)
 {
-	__u64 tick_ns = NS / sysconf(_SC_CLK_TCK);
 	int fd = syscall(SYS_pidfd_open, event->pid, 0);
+	struct stat status;
 	bool killed = false;
 
 	if (fd < 0)
 		return false;
-	if (start_ticks(event->pid) == event->start_ns / tick_ns) {
-		bpf_map_update_elem(watched_fd, &event->pid, &event->start_ns, BPF_ANY);
+	if (!fstat(fd, &status) && status.st_ino == event->inode) {
+		watched[event->pid % WATCHED] = event->start_ns;
 		killed = syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0) == 0;
 	}
 	close(fd);
 	return killed;
 }
 
-static int open_cgroup(__u64 id)
-{
-	union {
-		struct file_handle head;
-		char room[sizeof(struct file_handle) + sizeof(id)];
-	} handle = { { sizeof(id), FILEID_KERNFS } };
-
-	memcpy(handle.head.f_handle, &id, sizeof(id));
-	return open_by_handle_at(mount_fd, &handle.head, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-}
-
+/* Held open, as the arc holds it: an open control file belongs to that very cgroup for good. */
 static bool set_frozen(char from, const char *to)
 {
-	int cgroup = open_cgroup(target);
 	char before[8] = "";
-	bool written = false;
-	int fd;
 
-	if (cgroup < 0)
-		return false;
-	fd = openat(cgroup, "cgroup.freeze", O_RDONLY | O_CLOEXEC);
-	if (fd >= 0 && read(fd, before, sizeof(before) - 1) > 0 && before[0] == from) {
-		close(fd);
-		fd = openat(cgroup, "cgroup.freeze", O_WRONLY | O_CLOEXEC);
-		written = fd >= 0 && write(fd, to, 1) == 1;
-	}
-	if (fd >= 0)
-		close(fd);
-	close(cgroup);
-	return written;
+	return pread(freeze_fd, before, sizeof(before) - 1, 0) > 0 && before[0] == from &&
+	       pwrite(freeze_fd, to, 1, 0) == 1;
 }
 
 static void arm(__u64 at_ns)
@@ -242,7 +195,8 @@ static int load(const char *folder)
 			if (!bpf_program__attach(program))
 				die(bpf_program__name(program));
 		if (!strcmp(sensors[i], "process"))
-			watched_fd = bpf_object__find_map_fd_by_name(object, "watched");
+			watched = mmap(NULL, WATCHED * sizeof(*watched), PROT_READ | PROT_WRITE, MAP_SHARED,
+				       bpf_object__find_map_fd_by_name(object, "watched"), 0);
 	}
 	{
 		__u32 signal = killing ? SIGNAL_PROCESS_EXEC : SIGNAL_PROCESS_FORK;
@@ -293,16 +247,18 @@ int main(int argc, char **argv)
 	struct stat cgroup;
 	int ring_fd;
 
-	if (argc != 6)
+	if (argc != 5)
 		return 2;
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	sigaction(SIGTERM, &action, NULL);
 	killing = !strcmp(argv[1], "kill");
-	for_ns = strtoull(argv[5], NULL, 10);
-	mount_fd = open(argv[3], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for_ns = strtoull(argv[4], NULL, 10);
 	timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	if (mount_fd < 0 || stat(argv[4], &cgroup))
-		die(argv[4]);
+	if (stat(argv[3], &cgroup) || chdir(argv[3]))
+		die(argv[3]);
+	freeze_fd = open("cgroup.freeze", O_RDWR | O_CLOEXEC);
+	if (freeze_fd < 0)
+		die("cgroup.freeze");
 	target = cgroup.st_ino;
 	ring_fd = load(argv[2]);
 	if (sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &priority))
