@@ -8,17 +8,39 @@
 #define REFLEXARC_EVENTS_H
 
 #define COMM_LENGTH 16
-#define WATCHED 4096U
 #define HISTOGRAM_BUCKETS 40
+#define WATCHED 4096U
 
-/* A named quantity. The numbers are indices into `gates`; names and units are the arc's. */
+/* A named quantity. The numbers are indices into `gates`; what else is known of them is in link/signals.py.
+ */
 enum signal {
 	SIGNAL_NONE,
 	SIGNAL_PROCESS_FORK,
 	SIGNAL_PROCESS_EXEC,
 	SIGNAL_PROCESS_EXIT_FAILURE,
+	SIGNAL_PROCESS_CRASH,
+	SIGNAL_PROCESS_FORK_REFUSED,
 	SIGNAL_CPU_RUNQ_DELAY,
-	SIGNALS,
+	SIGNAL_MEMORY_RECLAIM_STALL,
+	SIGNAL_MEMORY_OOM_KILL,
+	SIGNAL_MEMORY_GROWTH,
+	SIGNAL_PSI_MEMORY,
+	SIGNAL_PSI_CPU,
+	SIGNAL_PSI_IO,
+	SIGNAL_BLOCK_LATENCY,
+	SIGNAL_BLOCK_ERROR,
+	SIGNAL_WRITEBACK_PAUSE,
+	SIGNAL_NET_RETRANSMIT,
+	SIGNAL_NET_RESET,
+	SIGNAL_NET_CONNECT_FAILURE,
+	SIGNAL_NET_DROP,
+	SIGNAL_NET_LINK_DOWN,
+	SIGNAL_NET_LINK_FLAP,
+	SIGNAL_FD_EXHAUSTED,
+	SIGNAL_DISK_FULL,
+	SIGNAL_SOFTIRQ_TIME,
+	SIGNAL_USER, /* the first of the users' own; each of their sensors is given the next */
+	SIGNALS = SIGNAL_USER + 16,
 };
 
 enum event_kind {
@@ -28,14 +50,15 @@ enum event_kind {
 	EVENT_POPULATED,   /* a cgroup has processes (value 1) or none (value 0) */
 	EVENT_CGROUP_NEW,  /* a cgroup was made */
 	EVENT_CGROUP_GONE, /* a cgroup was removed; its streams are gone from the maps */
-	EVENT_PROTECTED,   /* a process of a protected name was executed */
+	EVENT_PROTECTED,   /* a process of a protected name was executed in, or moved to, a cgroup */
 };
 
 struct event {
 	__u64 time_ns;	/* CLOCK_MONOTONIC */
 	__u64 value;	/* in the signal's unit; for counts, how many */
 	__u64 since_ns; /* counts: when the first of them happened */
-	__u64 cgroup;	/* id in the cgroup2 hierarchy */
+	__u64 key;	/* of the stream: a cgroup id, or what else the signal is kept by */
+	__u64 cgroup;	/* who is affected, or responsible where the key is no cgroup; 0: unknown */
 	__u64 culprit;	/* cgroup that ran instead, 0 where the signal names none */
 	__u64 start_ns; /* start of the process since boot, with pid its identity */
 	__u64 inode;	/* of its pidfd, never used twice; 0 before Linux 6.9 */
@@ -57,7 +80,7 @@ struct gate {
 };
 
 struct stream_key {
-	__u64 cgroup;
+	__u64 key;
 	__u32 signal;
 	__u32 padding;
 };
@@ -85,7 +108,7 @@ enum counter {
 	COUNTER_EMITTED,      /* records put into the ring */
 	COUNTER_LOST_RING,    /* ... and not, because it was full */
 	COUNTER_LOST_STREAMS, /* events of a stream for which the map had no room */
-	COUNTER_LOST_STORAGE, /* wake-ups whose time could not be kept */
+	COUNTER_LOST_STORAGE, /* beginnings whose time could not be kept until their end */
 	COUNTERS,
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * process: forks, executions and failed exits per cgroup; exits of watched processes, which confirm a kill.
+ * process: forks, executions, failed exits and crashes per cgroup; exits of watched processes, which
+ * confirm a kill; protected programs, wherever they are executed.
  */
 #include "dialect.h"
 
@@ -8,71 +9,61 @@
  * Start times of processes whose end the arc waits for, by pid modulo the size; 0: free. The arc writes into
  * it through a memory map. Of two that share a slot the later wins, and the other's end goes untold.
  */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, WATCHED);
-	__type(key, __u32);
-	__type(value, __u64);
-} watched SEC(".maps");
+MAP_MMAPABLE(watched, u64, WATCHED);
 
 /* Executable names that must never be a victim, as task->comm has them. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 256);
-	__type(key, char[COMM_LENGTH]);
-	__type(value, __u8);
-} protected_names SEC(".maps");
+struct name {
+	char text[COMM_LENGTH];
+};
+MAP_HASH(protected_names, struct name, u8, 256);
 
-HOOK(sched_process_fork, struct task_struct *parent, struct task_struct *child)
+HOOK2(sched_process_fork, struct task_struct *, parent, struct task_struct *, child)
 {
 	/* A thread is no process. */
-	if (child->pid == child->tgid)
-		count_signal(SIGNAL_PROCESS_FORK, child);
-	return 0;
+	if (READ(child, pid) == READ(child, tgid))
+		count_signal(ctx, SIGNAL_PROCESS_FORK, child);
 }
 
-HOOK(sched_process_exec, struct task_struct *task)
+HOOK1(sched_process_exec, struct task_struct *, task)
 {
-	char name[COMM_LENGTH] = {};
-	struct event *event;
+	struct event event = {};
+	struct name name = {};
 
-	count_signal(SIGNAL_PROCESS_EXEC, task);
-	BPF_CORE_READ_STR_INTO(&name, task, comm);
-	if (!bpf_map_lookup_elem(&protected_names, name))
-		return 0;
-	event = event_about(EVENT_PROTECTED, bpf_ktime_get_ns());
-	if (event) {
-		event_names(event, task);
-		submit(event);
-	}
-	return 0;
+	count_signal(ctx, SIGNAL_PROCESS_EXEC, task);
+	READ_TEXT(&name.text, task, comm);
+	if (!LOOKUP(protected_names, &name))
+		return;
+	about_task(&event, task);
+	event.key = event.cgroup;
+	emit(ctx, &event, EVENT_PROTECTED, bpf_ktime_get_ns());
 }
 
-static __always_inline void tell_if_watched(struct task_struct *task)
+static __always_inline void tell_if_watched(void *ctx, struct task_struct *task)
 {
-	__u32 slot = task->tgid % WATCHED;
-	__u64 *start = bpf_map_lookup_elem(&watched, &slot);
-	struct event *event;
+	u32 slot = (u32)READ(task, tgid) % WATCHED;
+	u64 *start = LOOKUP(watched, &slot);
+	struct event event = {};
 
-	if (!start || *start != task->start_boottime)
+	if (!start || *start != READ(task, start_boottime))
 		return;
 	*start = 0;
-	event = event_about(EVENT_EXIT, bpf_ktime_get_ns());
-	if (!event)
-		return;
-	event_names(event, task);
-	event->value = task->exit_code;
-	submit(event);
+	about_task(&event, task);
+	event.key = event.cgroup;
+	event.value = READ(task, exit_code);
+	emit(ctx, &event, EVENT_EXIT, bpf_ktime_get_ns());
 }
 
-HOOK(sched_process_exit, struct task_struct *task)
+HOOK1(sched_process_exit, struct task_struct *, task)
 {
+	int status = READ(task, exit_code);
+
 	/* The leader stands for the process; its threads may outlive it by moments. */
-	if (task->pid != task->tgid)
-		return 0;
-	if (task->exit_code)
-		count_signal(SIGNAL_PROCESS_EXIT_FAILURE, task);
-	tell_if_watched(task);
-	return 0;
+	if (READ(task, pid) != READ(task, tgid))
+		return;
+	if (status)
+		count_signal(ctx, SIGNAL_PROCESS_EXIT_FAILURE, task);
+	/* The lowest seven bits are the signal that ended it; SIGKILL (9) and SIGTERM (15) are orders. */
+	if ((status & 0x7f) && (status & 0x7f) != 9 && (status & 0x7f) != 15)
+		count_signal(ctx, SIGNAL_PROCESS_CRASH, task);
+	tell_if_watched(ctx, task);
 }

@@ -5,10 +5,12 @@ from typing import Final
 from controlplane.arc.kernel import events
 from controlplane.arc.kernel.cgroups import Cgroups
 from controlplane.arc.kernel.events import Event
+from controlplane.arc.kernel.keys import label_of
 from controlplane.arc.kernel.sensors import NUMBERS
-from controlplane.arc.monitor.streams import Monitor, Place
+from controlplane.arc.monitor.streams import Monitor, Place, must_place_number
 from controlplane.arc.reflex.engine import Engine
 from controlplane.arc.reflex.guards import Protection
+from controlplane.link.signals import SIGNALS, Signal
 
 # A member of an enum is found slower than a constant.
 SIGNAL: Final = int(events.EventKind.SIGNAL)
@@ -28,14 +30,19 @@ class Feeling:
         self._monitor = monitor
         self._engine = engine
         self._protection = protection
-        self._events = [0] * (max(NUMBERS.values()) + 1)
+        self._events = [0] * events.Signal.SIGNALS
+        self._others: dict[int, Signal] = {
+            NUMBERS[signal.name]: signal for signal in SIGNALS if signal.key != "cgroup"
+        }
 
     def must_feel(self, event: Event) -> None:
         """One record from the ring."""
         kind = event.kind
         if kind == SIGNAL:
-            self._events[event.signal] += event.weight
-            place = self._monitor.places.get(event.cgroup) or self.name(event.cgroup)
+            number = event.signal
+            self._events[number] += event.weight
+            at = event.key if number not in self._others else must_place_number(number, event.key)
+            place = self._monitor.places.get(at) or self.name_stream(event)
             if place is not None:
                 self._monitor.must_feel(place, event, self._engine.must_begin)
         elif kind == EXIT:
@@ -51,6 +58,13 @@ class Feeling:
         elif kind == PROTECTED:
             path = self._cgroups.path_of(event.cgroup)
             self._protection.add(event.pid, event.start_ns, path)
+
+    def name_stream(self, event: Event) -> Place | None:
+        """The place of a stream that is felt for the first time; None when it is gone already."""
+        other = self._others.get(event.signal)
+        if other is None:
+            return self.name(event.key)
+        return self._monitor.name_other(event.signal, event.key, label_of(other.key, event.key))
 
     def name(self, cgroup: int) -> Place | None:
         """Begin to follow a cgroup; None when it is gone, or so new that it cannot be opened yet."""

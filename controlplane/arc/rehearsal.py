@@ -113,7 +113,7 @@ def _walk(cgroups: Cgroups, watched: Watched, scratch: int) -> None:
         for signal_name in SIGNALS:
             now = time.monotonic_ns() + number * NS
             raw = EVENT.pack(
-                *(now, 1, now, cgroup, 0, start_ns, inode, pid, 1, 1, NUMBERS[signal_name]),
+                *(now, 1, now, cgroup, cgroup, 0, start_ns, inode, pid, 1, 1, NUMBERS[signal_name]),
                 *(EventKind.SIGNAL, 0, b"rehearsal"),
             )
             feeling.must_feel(Event._make(EVENT.unpack_from(raw)))

@@ -38,13 +38,14 @@ class StreamReader:
     def _of(self, place: Place) -> Iterator[Stream]:
         self._breathe()
         for signal in SIGNALS:
-            stream = self._read(place, signal)
-            if stream is not None:
-                yield stream
+            number = NUMBERS[signal.name]
+            if place.signal == number or (place.cgroup and signal.key == "cgroup"):
+                stream = self._read(place, signal, number)
+                if stream is not None:
+                    yield stream
 
-    def _read(self, place: Place, signal: Signal) -> Stream | None:
-        number = NUMBERS[signal.name]
-        key = STREAM_KEY.pack(place.cgroup, number, 0)
+    def _read(self, place: Place, signal: Signal, number: int) -> Stream | None:
+        key = STREAM_KEY.pack(place.key, number, 0)
         total = last = peak = 0
         histogram: tuple[int, ...] = ()
         if signal.kind == "count":
@@ -67,7 +68,7 @@ class StreamReader:
             count=total,
             last=last,
             peak=peak,
-            rules=self._monitor.rules_on(place.cgroup, number),
+            rules=tuple(probe.rule.name for probe in place.probes.get(number, ())),
             histogram=histogram,
         )
 

@@ -42,6 +42,8 @@ class Finding(_InReflex, frozen=True, kw_only=True):
     start_ns: int
     """Start of the process since boot (CLOCK_BOOTTIME): with `pid` its identity."""
     comm: str
+    stream: str = ""
+    """What the stream is kept by where that is no cgroup: `8:0 write`, `cpu 3`, `eth0`."""
     culprit: int = 0
     """Cgroup that ran instead, 0 where the signal names none."""
     culprit_path: str = ""

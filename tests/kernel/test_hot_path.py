@@ -11,7 +11,7 @@ import pytest
 
 from controlplane.arc.kernel.descriptors import Timer
 from controlplane.arc.kernel.events import EVENT, Event, EventKind
-from controlplane.arc.monitor.streams import Monitor, Place
+from controlplane.arc.monitor.streams import NOBODY, Monitor, Place
 from controlplane.arc.monitor.tests import LevelTest, RateTest
 from controlplane.arc.reflex.guards import Breaker
 from controlplane.arc.reflex.identities import Identities
@@ -29,7 +29,7 @@ SLACK = 64
 """Blocks the interpreter itself may take and keep: free lists, inline caches."""
 
 RULE = Rule(name="r", signal="process.fork", test=Rate(NS, 1), ladder=(Step("freeze", for_ns=NS),))
-EVENT_ONE = Event(NS, 1, NS, 7, 0, 10, 0, 1, 1, 1, 1, EventKind.SIGNAL, 0, b"sh".ljust(16, b"\0"))
+EVENT_ONE = Event(NS, 1, NS, 7, 7, 0, 10, 0, 1, 1, 1, 1, EventKind.SIGNAL, 0, b"sh".ljust(16, b"\0"))
 VICTIM = Victim(7, "/a")
 RAW = EVENT.pack(*EVENT_ONE)
 
@@ -86,7 +86,7 @@ def felt() -> Called:
 
 def made_records() -> Called:
     _, place = monitor()
-    evidence = Evidence(place, None, RateTest(Rate(NS, 1)), EVENT_ONE, "observe")
+    evidence = Evidence(place, place, NOBODY, RateTest(Rate(NS, 1)), EVENT_ONE, "observe")
     identities = Identities()
     reflex = Reflex(RULE, VICTIM, evidence, identities.must_trace(), identities.must_span(), NS, NS)
 

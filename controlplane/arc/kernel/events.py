@@ -11,6 +11,7 @@ class Event(NamedTuple):
     time_ns: int
     value: int
     since_ns: int
+    key: int
     cgroup: int
     culprit: int
     start_ns: int
@@ -24,7 +25,7 @@ class Event(NamedTuple):
     comm: bytes
 
 
-EVENT = struct.Struct("<QQQQQQQIIIHBB16s")
+EVENT = struct.Struct("<QQQQQQQQIIIHBB16s")
 
 
 class Gate(NamedTuple):
@@ -42,7 +43,7 @@ GATE = struct.Struct("<QQII")
 class StreamKey(NamedTuple):
     """struct stream_key."""
 
-    cgroup: int
+    key: int
     signal: int
     padding: int
 
@@ -84,8 +85,29 @@ class Signal(IntEnum):
     PROCESS_FORK = 1
     PROCESS_EXEC = 2
     PROCESS_EXIT_FAILURE = 3
-    CPU_RUNQ_DELAY = 4
-    SIGNALS = 5
+    PROCESS_CRASH = 4
+    PROCESS_FORK_REFUSED = 5
+    CPU_RUNQ_DELAY = 6
+    MEMORY_RECLAIM_STALL = 7
+    MEMORY_OOM_KILL = 8
+    MEMORY_GROWTH = 9
+    PSI_MEMORY = 10
+    PSI_CPU = 11
+    PSI_IO = 12
+    BLOCK_LATENCY = 13
+    BLOCK_ERROR = 14
+    WRITEBACK_PAUSE = 15
+    NET_RETRANSMIT = 16
+    NET_RESET = 17
+    NET_CONNECT_FAILURE = 18
+    NET_DROP = 19
+    NET_LINK_DOWN = 20
+    NET_LINK_FLAP = 21
+    FD_EXHAUSTED = 22
+    DISK_FULL = 23
+    SOFTIRQ_TIME = 24
+    USER = 25
+    SIGNALS = 41
 
 
 class EventKind(IntEnum):

@@ -1,6 +1,6 @@
-"""Streams: which rules look at which cgroup, with the state of their tests.
+"""Streams: which rules look at what, with the state of their tests.
 
-Pure: is told of cgroups and given records; reads no clock and opens nothing. Bounded in cgroups and
+Pure: is told of cgroups and given records; reads no clock and opens nothing. Bounded in places and
 in processes per rule.
 """
 
@@ -14,11 +14,11 @@ from controlplane.link.scope import matches
 
 MAX_PLACES: Final = 16384
 MAX_PROCESSES: Final = 4096
-"""Processes one rule with `per: process` follows in one cgroup; the oldest go first."""
+"""Processes one rule with `per: process` follows in one place; the oldest go first."""
 
 
 class Probe:
-    """One rule looking at one cgroup."""
+    """One rule looking at one place."""
 
     __slots__ = ("_per_process", "_test", "_tests", "rule")
 
@@ -41,23 +41,39 @@ class Probe:
         return test
 
 
+Probes = dict[int, tuple[Probe, ...]]
+"""By number of the signal."""
+
+
 class Place:
-    """One cgroup: its path and the probes on it, by signal number."""
+    """Where signals are felt: a cgroup, or with `signal` set the one stream of a device, a CPU ..."""
 
-    __slots__ = ("cgroup", "path", "probes")
+    __slots__ = ("cgroup", "key", "path", "probes", "signal")
 
-    def __init__(self, cgroup: int, path: str, probes: dict[int, tuple[Probe, ...]]) -> None:
+    def __init__(self, cgroup: int, path: str, probes: Probes, signal: int = 0, key: int = 0) -> None:
         self.cgroup = cgroup
+        """0 for any other place."""
         self.path = path
+        """Of the cgroup, or what people call the other place."""
         self.probes = probes
+        self.signal = signal
+        self.key = key or cgroup
 
     def rules(self) -> Iterator[Rule]:
         """All rules that look at it."""
         return (probe.rule for probes in self.probes.values() for probe in probes)
 
 
-Fired = Callable[[Place, Place | None, Rule, Test, Event], None]
-"""Takes (victim's place, culprit's where the signal names one, rule, test, event)."""
+NOBODY: Final = Place(0, "", {})
+"""Stands for a cgroup that is not known (any more)."""
+
+Fired = Callable[[Place, Place, Place, Rule, Test, Event], None]
+"""Takes (where it was felt, whose cgroup it is about, the culprit's cgroup, rule, test, event)."""
+
+
+def must_place_number(signal: int, key: int) -> int:
+    """Key under which a place other than a cgroup is kept; ids of cgroups are far smaller."""
+    return signal << 56 | key & 2**56 - 1
 
 
 class Monitor:
@@ -67,19 +83,29 @@ class Monitor:
         self._numbers = numbers
         self._rules: tuple[Rule, ...] = ()
         self.places: dict[int, Place] = {}
+        """Cgroups by id, others by `must_place_number`."""
 
     def set_rules(self, rules: Iterable[Rule]) -> None:
         """Put rules in force. The tests of those that did not change keep their state."""
         self._rules = tuple(rule for rule in rules if rule.mode != "off")
         for place in self.places.values():
             kept = {probe.rule: probe for probes in place.probes.values() for probe in probes}
-            place.probes = self._probes(place.path, kept)
+            place.probes = self._probes(place, kept)
 
     def name(self, cgroup: int, path: str) -> Place:
-        """Begin to follow a cgroup. Beyond the bound the one known longest is forgotten."""
+        """Begin to follow a cgroup."""
+        return self._add(cgroup, Place(cgroup, path, {}))
+
+    def name_other(self, signal: int, key: int, label: str) -> Place:
+        """Begin to follow one signal of a device, a CPU ..."""
+        return self._add(must_place_number(signal, key), Place(0, label, {}, signal, key))
+
+    def _add(self, number: int, place: Place) -> Place:
+        """Beyond the bound the one known longest is forgotten."""
         if len(self.places) >= MAX_PLACES:
             del self.places[next(iter(self.places))]
-        place = self.places[cgroup] = Place(cgroup, path, self._probes(path, {}))
+        place.probes = self._probes(place, {})
+        self.places[number] = place
         return place
 
     def forget(self, cgroup: int) -> None:
@@ -92,21 +118,23 @@ class Monitor:
             test = probe.must_test_for(event)
             fires = test.must_update(event.time_ns, event.since_ns, event.value, event.weight)
             if fires and event.time_ns >= test.quiet_until_ns:
-                fired(place, self.places.get(event.culprit), probe.rule, test, event)
+                who = place if place.cgroup else self.places.get(event.cgroup, NOBODY)
+                if place.cgroup or must_concern(probe.rule, who):
+                    fired(place, who, self.places.get(event.culprit, NOBODY), probe.rule, test, event)
 
     def streams(self) -> int:
         """Streams under test."""
         return sum(len(probes) for place in self.places.values() for probes in place.probes.values())
 
-    def rules_on(self, cgroup: int, signal: int) -> tuple[str, ...]:
-        """Names of the rules that test one stream."""
-        place = self.places.get(cgroup)
-        return tuple(probe.rule.name for probe in place.probes.get(signal, ())) if place else ()
-
-    def _probes(self, path: str, kept: Mapping[Rule, Probe]) -> dict[int, tuple[Probe, ...]]:
-        probes: dict[int, tuple[Probe, ...]] = {}
+    def _probes(self, place: Place, kept: Mapping[Rule, Probe]) -> Probes:
+        probes: Probes = {}
         for rule in self._rules:
-            if is_empty(rule.scope) or matches(rule.scope, path):
-                number = self._numbers[rule.signal]
+            number = self._numbers[rule.signal]
+            if number == place.signal or (place.cgroup and must_concern(rule, place)):
                 probes[number] = (*probes.get(number, ()), kept.get(rule) or Probe(rule))
         return probes
+
+
+def must_concern(rule: Rule, who: Place) -> bool:
+    """Whether a rule's scope has this cgroup in it."""
+    return is_empty(rule.scope) or matches(rule.scope, who.path)

@@ -107,13 +107,15 @@ class Engine:
         for act in self._acts.values():
             act.forget(cgroup)
 
-    def must_begin(self, place: Place, culprit: Place | None, rule: Rule, test: Test, event: Event) -> None:
+    def must_begin(
+        self, place: Place, who: Place, culprit: Place, rule: Rule, test: Test, event: Event
+    ) -> None:
         """A test fired. Its ladder's first steps come before its own record: telling can wait, acting not."""
         decided_ns = time.monotonic_ns()
         plan = self._plans[rule.name]
         test.quiet_until_ns = event.time_ns + plan.quiet_ns
-        victim = must_victim(place, rule, event)
-        evidence = Evidence(place, culprit, test, event, self._modes[rule.name])
+        victim = must_victim(who, rule, event)
+        evidence = Evidence(place, who, culprit, test, event, self._modes[rule.name])
         identities = self._identities
         trace, root = identities.must_trace(), identities.must_span()
         reflex = Reflex(rule, victim, evidence, trace, root, event.time_ns, decided_ns)
@@ -272,9 +274,9 @@ def weaker(one: Mode, other: Mode) -> Mode:
     return one if _RANK[one] <= _RANK[other] else other
 
 
-def must_victim(place: Place, rule: Rule, event: Event) -> Victim:
+def must_victim(who: Place, rule: Rule, event: Event) -> Victim:
     """Whom the rule's acts are aimed at."""
     if rule.per == "cgroup":
-        return Victim(place.cgroup, place.path)
+        return Victim(who.cgroup, who.path)
     comm = must_text(event.comm)
-    return Victim(place.cgroup, place.path, event.pid, event.start_ns, comm, event.inode)
+    return Victim(who.cgroup, who.path, event.pid, event.start_ns, comm, event.inode)

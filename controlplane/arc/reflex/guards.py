@@ -36,7 +36,8 @@ class Protection:
         self._cgroups = cgroups
         self.names = frozenset(name[:15] for name in (*PROTECTED_NAMES, *names))
         self._processes: set[tuple[int, int]] = set()
-        self._places: set[int] = {cgroups.id_of("/")}
+        # 0 stands for nobody in particular.
+        self._places: set[int] = {0, cgroups.id_of("/")}
 
     def scan(self, own: Iterable[int]) -> None:
         """Take up PID 1, `own` pids, kernel threads and every process of a protected name."""

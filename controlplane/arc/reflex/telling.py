@@ -19,7 +19,8 @@ class Evidence(NamedTuple):
     """What made a test fire, until it is told."""
 
     place: Place
-    culprit: Place | None
+    who: Place
+    culprit: Place
     test: Test
     event: Event
     mode: Mode
@@ -59,7 +60,7 @@ def must_text(comm: bytes) -> str:
 def must_finding(reflex: Reflex, evidence: Evidence) -> Finding:
     """What fired, and with what evidence."""
     rule = reflex.rule
-    place, culprit, test, event, mode = evidence
+    place, who, culprit, test, event, mode = evidence
     return Finding(
         time_ns=event.time_ns,
         trace_id=reflex.trace_id,
@@ -68,13 +69,14 @@ def must_finding(reflex: Reflex, evidence: Evidence) -> Finding:
         rule=rule.name,
         signal=rule.signal,
         unit=BY_NAME[rule.signal].unit,
-        cgroup=place.cgroup,
-        path=place.path,
+        cgroup=who.cgroup,
+        path=who.path,
+        stream="" if place.cgroup else place.path,
         pid=event.pid,
         start_ns=event.start_ns,
         comm=must_text(event.comm),
         culprit=event.culprit,
-        culprit_path=culprit.path if culprit else "",
+        culprit_path=culprit.path,
         count=event.weight,
         value=event.value,
         statistic=test.statistic,

@@ -9,7 +9,9 @@ NUMBERS = {"process.fork": 1, "cpu.runq_delay": 4}
 
 
 def event(cgroup: int = 7, pid: int = 1, time_ns: int = NS) -> Event:
-    return Event(time_ns, 1, time_ns, cgroup, 0, pid * 10, 0, pid, 1, 1, 1, EventKind.SIGNAL, 0, b"sh")
+    return Event(
+        time_ns, 1, time_ns, cgroup, cgroup, 0, pid * 10, 0, pid, 1, 1, 1, EventKind.SIGNAL, 0, b"sh"
+    )
 
 
 def rule(name: str = "r", burst: int = 1, per: str = "cgroup", cgroups: tuple[str, ...] = ()) -> Rule:
@@ -26,7 +28,7 @@ def fired_by(monitor: Monitor, *events: Event) -> list[tuple[str, int]]:
     """(rule, pid) of every finding."""
     found: list[tuple[str, int]] = []
 
-    def fired(_place: Place, _culprit: Place | None, rule: Rule, _test: object, event: Event) -> None:
+    def fired(_at: Place, _who: Place, _culprit: Place, rule: Rule, _test: object, event: Event) -> None:
         found.append((rule.name, event.pid))
 
     for each in events:
@@ -46,8 +48,8 @@ def test_scope_decides_who_is_looked_at() -> None:
     monitor.name(8, "/system/b")
     assert fired_by(monitor, event(7), event(7)) == [("r", 1)]
     assert fired_by(monitor, event(8), event(8), event(8)) == []
-    assert monitor.rules_on(7, 1) == ("r",)
-    assert monitor.rules_on(8, 1) == ()
+    assert [rule.name for rule in monitor.places[7].rules()] == ["r"]
+    assert not list(monitor.places[8].rules())
 
 
 def test_cgroups_have_tests_of_their_own() -> None:

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * Streams: one signal for one key, aggregated here; only what a gate lets through crosses the ring.
+ * Included by dialect.h.
+ */
+#ifndef REFLEXARC_STREAMS_H
+#define REFLEXARC_STREAMS_H
+
+#define PF_KTHREAD 0x00200000
+
+/*
+ * Bounds: streams are (signal x key); a node of 110 pods has some 1,500 cgroups. What does not fit is
+ * counted as lost. The ring holds some 10,000 records, ten milliseconds of the arc's reading.
+ */
+#define MAX_COUNT_STREAMS 16384
+#define MAX_VALUE_STREAMS 4096
+#define RING_BYTES (1 << 20)
+
+/* Shared by all sensors. */
+RING(events, RING_BYTES);
+MAP_ARRAY(gates, struct gate, SIGNALS);
+MAP_HASH(counts, struct stream_key, struct count_stream, MAX_COUNT_STREAMS);
+MAP_HASH(values, struct stream_key, struct value_stream, MAX_VALUE_STREAMS);
+
+/* Of this sensor alone. */
+MAP_PER_CPU(counters, u64, COUNTERS);
+
+static __always_inline void count(u32 what, u64 by)
+{
+	u64 *slot = LOOKUP(counters, &what);
+
+	if (slot)
+		*slot += by;
+}
+
+/* The gate of a signal, NULL while it is closed. */
+static __always_inline struct gate *gate_of(u32 signal)
+{
+	struct gate *gate = LOOKUP(gates, &signal);
+
+	if (gate && gate->open)
+		return gate;
+	return 0;
+}
+
+static __always_inline u64 id_of(struct cgroup *cgroup)
+{
+	return READ(cgroup, kn, id);
+}
+
+static __always_inline u64 cgroup_of(struct task_struct *task)
+{
+	return READ(task, cgroups, dfl_cgrp, kn, id);
+}
+
+/* The cgroup2 hierarchy has id 0; ids of cgroups are unique within a hierarchy only. */
+static __always_inline bool is_v2(struct cgroup *cgroup)
+{
+	return READ(cgroup, root, hierarchy_id) == 0;
+}
+
+static __always_inline struct task_struct *this_task(void)
+{
+	return (struct task_struct *)bpf_get_current_task();
+}
+
+/* Fill in who it is about. */
+static __always_inline void about_task(struct event *event, struct task_struct *task)
+{
+	event->cgroup = cgroup_of(task);
+	event->pid = READ(task, tgid);
+	event->parent = READ(task, real_parent, tgid);
+	event->start_ns = READ(task, group_leader, start_boottime);
+	if (HAS_FIELD(struct pid, ino))
+		event->inode = READ(task, group_leader, thread_pid, ino);
+	READ_TEXT(&event->comm, task, comm);
+}
+
+/* Fill in the rest and hand it over; the loss is counted when the ring is full. */
+static __always_inline void emit(void *ctx, struct event *event, u8 kind, u64 now)
+{
+	event->time_ns = now;
+	event->kind = kind;
+	event->cpu = bpf_get_smp_processor_id();
+	if (OUTPUT(ctx, events, event))
+		count(COUNTER_LOST_RING, 1);
+	else
+		count(COUNTER_EMITTED, 1);
+}
+
+static __always_inline struct count_stream *count_stream_of(struct stream_key *key, u64 now)
+{
+	struct count_stream *stream = LOOKUP(counts, key);
+	struct count_stream fresh = {};
+
+	if (stream)
+		return stream;
+	fresh.since_ns = now;
+	INSERT(counts, key, &fresh);
+	return LOOKUP(counts, key);
+}
+
+/*
+ * One more event of a counted signal, in the stream `key`, about `task`. Emits when `batch` of them came
+ * within the gate's window. Two CPUs may reset the batch at once: then a few events fall into the next one,
+ * and none is counted twice.
+ */
+static __always_inline void count_keyed(void *ctx, u32 signal, u64 of, u64 cgroup, struct task_struct *task)
+{
+	struct gate *gate = gate_of(signal);
+	struct stream_key key = {};
+	struct event event = {};
+	struct count_stream *stream;
+	u64 now, since;
+	u32 pending;
+
+	if (!gate)
+		return;
+	count(COUNTER_SEEN, 1);
+	key.key = of;
+	key.signal = signal;
+	now = bpf_ktime_get_ns();
+	stream = count_stream_of(&key, now);
+	if (!stream) {
+		count(COUNTER_LOST_STREAMS, 1);
+		return;
+	}
+	__sync_fetch_and_add(&stream->total, 1);
+	since = stream->since_ns;
+	if (now - since > gate->window_ns) {
+		stream->since_ns = since = now;
+		stream->pending = 0;
+	}
+	pending = __sync_fetch_and_add(&stream->pending, 1) + 1;
+	if (pending < gate->batch)
+		return;
+	stream->pending = 0;
+	stream->since_ns = now;
+	if (task)
+		about_task(&event, task);
+	event.key = of;
+	event.cgroup = cgroup;
+	event.signal = signal;
+	event.value = event.weight = pending;
+	event.since_ns = since;
+	emit(ctx, &event, EVENT_SIGNAL, now);
+}
+
+/* The same in the stream of the task's cgroup. */
+static __always_inline void count_signal(void *ctx, u32 signal, struct task_struct *task)
+{
+	u64 cgroup;
+
+	if (!gate_of(signal))
+		return;
+	cgroup = cgroup_of(task);
+	count_keyed(ctx, signal, cgroup, cgroup, task);
+}
+
+static __always_inline u32 log2_of(u64 value)
+{
+	u32 bucket = 0;
+
+	if (value >= 1ULL << 32) {
+		bucket += 32;
+		value >>= 32;
+	}
+	if (value >= 1 << 16) {
+		bucket += 16;
+		value >>= 16;
+	}
+	if (value >= 1 << 8) {
+		bucket += 8;
+		value >>= 8;
+	}
+	if (value >= 1 << 4) {
+		bucket += 4;
+		value >>= 4;
+	}
+	if (value >= 1 << 2) {
+		bucket += 2;
+		value >>= 2;
+	}
+	if (value >= 1 << 1)
+		bucket += 1;
+	return bucket < HISTOGRAM_BUCKETS ? bucket : HISTOGRAM_BUCKETS - 1;
+}
+
+/* Whether this exceedance is the 1st, 2nd, 4th, 8th ... of its round: what is told of a storm. */
+static __always_inline bool worth_telling(struct value_stream *stream, struct gate *gate, u64 now)
+{
+	u32 exceeded;
+
+	if (now - stream->window_ns > gate->window_ns) {
+		stream->window_ns = now;
+		stream->exceeded = 0;
+		stream->told = 0;
+	}
+	exceeded = __sync_fetch_and_add(&stream->exceeded, 1) + 1;
+	return (exceeded & (exceeded - 1)) == 0;
+}
+
+static __always_inline struct value_stream *value_stream_of(struct stream_key *key)
+{
+	struct value_stream *stream = LOOKUP(values, key);
+	struct value_stream fresh = {};
+
+	if (stream)
+		return stream;
+	INSERT(values, key, &fresh);
+	return LOOKUP(values, key);
+}
+
+/*
+ * One value in the stream `of`. `task` is whom it is about and may be NULL, `cgroup` is that task's or who is
+ * responsible, `culprit` whoever ran instead; 0 when unknown.
+ */
+static __always_inline void value_keyed(void *ctx, u32 signal, u64 of, u64 value, u64 cgroup, u64 culprit,
+					struct task_struct *task)
+{
+	struct gate *gate = gate_of(signal);
+	struct stream_key key = {};
+	struct event event = {};
+	struct value_stream *stream;
+	u32 exceeded;
+	u64 now;
+
+	if (!gate)
+		return;
+	count(COUNTER_SEEN, 1);
+	key.key = of;
+	key.signal = signal;
+	stream = value_stream_of(&key);
+	if (!stream) {
+		count(COUNTER_LOST_STREAMS, 1);
+		return;
+	}
+	__sync_fetch_and_add(&stream->total, 1);
+	__sync_fetch_and_add(&stream->histogram[log2_of(value)], 1);
+	stream->last = value;
+	if (value > stream->peak)
+		stream->peak = value;
+	if (value <= gate->level)
+		return;
+	now = bpf_ktime_get_ns();
+	if (!worth_telling(stream, gate, now))
+		return;
+	exceeded = stream->exceeded;
+	if (task)
+		about_task(&event, task);
+	event.key = of;
+	event.cgroup = cgroup;
+	event.culprit = culprit;
+	event.signal = signal;
+	event.value = value;
+	event.weight = exceeded > stream->told ? exceeded - stream->told : 1;
+	stream->told = exceeded;
+	emit(ctx, &event, EVENT_SIGNAL, now);
+}
+
+/* The same in the stream of the task's cgroup. */
+static __always_inline void value_signal(void *ctx, u32 signal, struct task_struct *task, u64 value,
+					 u64 culprit)
+{
+	u64 cgroup = cgroup_of(task);
+
+	value_keyed(ctx, signal, cgroup, value, cgroup, culprit, task);
+}
+
+#endif
