@@ -102,6 +102,15 @@ class Plane:
 
     def start(self) -> None:
         """Start it with a link of its own."""
+        self._started_ns = self._clock()
+        self.next_start_ns = 0
+        try:
+            self._start()
+        except OSError:
+            # No process or descriptor to be had, as in a fork storm: the arc goes on without its plane.
+            self._back_off()
+
+    def _start(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         ours.setblocking(False)
         for end in (ours, theirs):
@@ -111,8 +120,6 @@ class Plane:
             arguments = ("--link-fd", "3", "--doorbell-fd", "4", "--config-fd", "5")
             pid = spawn("controlplane.plane", arguments, (theirs.fileno(), self._doorbell, self._config))
         self._link = ours
-        self._started_ns = self._clock()
-        self.next_start_ns = 0
         self._new = True
         self._child = Child(self._loop, pid, self._ended)
         self._loop.add(ours.fileno(), self._read)
@@ -147,8 +154,10 @@ class Plane:
     def _ended(self, _status: int) -> None:
         self._hang_up()
         self._child = None
-        if self.stopping:
-            return
+        if not self.stopping:
+            self._back_off()
+
+    def _back_off(self) -> None:
         now = self._clock()
         if now - self._started_ns > HEALTHY_NS:
             self._backoff_ns = 0

@@ -230,8 +230,9 @@ class Arc:
         """Rules that may no longer act lose what they have in force and all further steps."""
         rules = self._book.rules()
         self.engine.set_rules(rules)
-        self._monitor.set_rules(rules)
-        for place in self._monitor.places.values():
+        self._monitor.set_rules(rules, self.loop.must_breathe)
+        for place in list(self._monitor.places.values()):
+            self.loop.must_breathe()
             self.engine.prepare(place)
         for name, gate in gates_for(rules, NUMBERS).items():
             self._sensors.set_gate(name, gate)

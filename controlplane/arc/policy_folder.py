@@ -38,7 +38,12 @@ class PolicyFolder:
             return
         self._output = os.memfd_create("rules")
         arguments = ["--out-fd", "3", *(() if self._defaults else ("--no-defaults",)), self._path]
-        pid = spawn("controlplane.policy.compile", arguments, (self._output,))
+        try:
+            pid = spawn("controlplane.policy.compile", arguments, (self._output,))
+        except OSError as error:
+            os.close(self._output)
+            self._taken(RuleSet(error=f"the policy compiler cannot be started: {error.strerror}"))
+            return
         self._child = Child(self._loop, pid, self._compiled)
 
     def _compiled(self, status: int) -> None:

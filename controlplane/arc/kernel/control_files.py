@@ -27,8 +27,13 @@ class ControlFiles:
         fd = self._open.get(cgroup)
         return self.open(cgroup) if fd is None else fd
 
+    def prepare(self, cgroup: int) -> None:
+        """Open it ahead, while there is room; raises OSError."""
+        if len(self._open) < MAX_OPEN:
+            self.open(cgroup)
+
     def open(self, cgroup: int) -> int:
-        """Have it ready; raises OSError."""
+        """Open it now; raises OSError."""
         if cgroup in self._open:
             return self._open[cgroup]
         directory = self._cgroups.must_open(cgroup)

@@ -16,6 +16,9 @@ MAX_PLACES: Final = 16384
 MAX_PROCESSES: Final = 4096
 """Processes one rule with `per: process` follows in one place; the oldest go first."""
 
+PLACES_A_BREATH: Final = 16
+"""Some hundred microseconds of matching globs."""
+
 
 class Probe:
     """One rule looking at one place."""
@@ -85,10 +88,16 @@ class Monitor:
         self.places: dict[int, Place] = {}
         """Cgroups by id, others by `must_place_number`."""
 
-    def set_rules(self, rules: Iterable[Rule]) -> None:
-        """Put rules in force. The tests of those that did not change keep their state."""
+    def set_rules(self, rules: Iterable[Rule], breathe: Callable[[], None] = lambda: None) -> None:
+        """Put rules in force. The tests of those that did not change keep their state.
+
+        `breathe` is called now and then: with many places this takes long, and it may come back here
+        with records, and make and forget places.
+        """
         self._rules = tuple(rule for rule in rules if rule.mode != "off")
-        for place in self.places.values():
+        for number, place in enumerate(list(self.places.values())):
+            if number % PLACES_A_BREATH == 0:
+                breathe()
             kept = {probe.rule: probe for probes in place.probes.values() for probe in probes}
             place.probes = self._probes(place, kept)
 

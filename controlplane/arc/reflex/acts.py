@@ -82,7 +82,7 @@ class Freeze:
 
     def prepare(self, cgroup: int) -> None:
         """See `Act`."""
-        self._files.open(cgroup)
+        self._files.prepare(cgroup)
 
     def forget(self, cgroup: int) -> None:
         """See `Act`."""
@@ -125,7 +125,7 @@ class KillCgroup:
     def prepare(self, cgroup: int) -> None:
         """See `Act`."""
         with contextlib.suppress(FileNotFoundError):
-            self._files.open(cgroup)
+            self._files.prepare(cgroup)
 
     def forget(self, cgroup: int) -> None:
         """See `Act`."""

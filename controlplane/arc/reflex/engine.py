@@ -112,10 +112,12 @@ class Engine:
     ) -> None:
         """A test fired. Its ladder's first steps come before its own record: telling can wait, acting not."""
         decided_ns = time.monotonic_ns()
-        plan = self._plans[rule.name]
+        plan, mode = self._plans.get(rule.name), self._modes.get(rule.name, "off")
+        if plan is None or mode == "off":
+            return
         test.quiet_until_ns = event.time_ns + plan.quiet_ns
         victim = must_victim(who, rule, event)
-        evidence = Evidence(place, who, culprit, test, event, self._modes[rule.name])
+        evidence = Evidence(place, who, culprit, test, event, mode)
         identities = self._identities
         trace, root = identities.must_trace(), identities.must_span()
         reflex = Reflex(rule, victim, evidence, trace, root, event.time_ns, decided_ns)
