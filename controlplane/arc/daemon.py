@@ -6,8 +6,6 @@ import sys
 import time
 from typing import Final, Literal
 
-import msgspec
-
 from controlplane import __version__
 from controlplane.arc import realtime
 from controlplane.arc import status as answers
@@ -36,6 +34,7 @@ from controlplane.arc.runtime import RuntimeFolder
 from controlplane.link.account import account
 from controlplane.link.config import Config
 from controlplane.link.frames import COMMANDS, ENCODER, Changed, Reply, Status
+from controlplane.link.malformed import MALFORMED
 from controlplane.link.records import Notice
 from controlplane.link.rules import NS, Boot, RuleSet
 
@@ -191,7 +190,7 @@ class Arc:
     def _received(self, frame: bytes) -> None:
         try:
             command = COMMANDS.decode(frame)
-        except msgspec.MsgspecError:
+        except MALFORMED:
             return
         result = self._commands.answer(command)
         self._plane.must_send(ENCODER.encode(Reply(command.id, result)))

@@ -8,6 +8,7 @@ import msgspec
 from controlplane.arc.children import Child, spawn
 from controlplane.arc.kernel.descriptors import watch_folder
 from controlplane.arc.loop import Loop
+from controlplane.link.malformed import MALFORMED
 from controlplane.link.rules import RuleSet
 
 _DECODER = msgspec.msgpack.Decoder(RuleSet)
@@ -60,5 +61,5 @@ class PolicyFolder:
 def _read_result(written: bytes, status: int) -> RuleSet:
     try:
         return _DECODER.decode(written)
-    except msgspec.MsgspecError:
+    except MALFORMED:
         return RuleSet(error=f"the policy compiler ended with status {status} and without a result")

@@ -11,9 +11,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Final, Self, TypeVar, assert_never
 
-import msgspec
-
 from controlplane.link import frames
+from controlplane.link.malformed import MALFORMED
 
 TIMEOUT_S: Final = 5.0
 MAX_OUTSTANDING: Final = 64
@@ -171,7 +170,7 @@ class Arc:
             return
         try:
             telling = frames.TELLINGS.decode(frame)
-        except msgspec.DecodeError as error:
+        except MALFORMED as error:
             self.counters["bad_frame"] += 1
             log.warning("skipped a frame from the arc: %s", error)
             return

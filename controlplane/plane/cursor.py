@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from controlplane.link.malformed import MALFORMED
 from controlplane.link.segment import HEADER, Entry, Header
 
 
@@ -48,7 +49,7 @@ def load(path: Path) -> Cursor:
     """
     try:
         return _DECODER.decode(path.read_bytes())
-    except (OSError, msgspec.DecodeError):
+    except (OSError, *MALFORMED):
         return Cursor()
 
 

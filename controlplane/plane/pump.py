@@ -12,8 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-import msgspec
-
+from controlplane.link.malformed import MALFORMED
 from controlplane.link.records import DECODER, Record
 from controlplane.plane.cursor import Cursor
 from controlplane.plane.journal import Journal, Stored
@@ -124,7 +123,7 @@ class Pump:
             self.tally.place = Cursor.behind(0, header, entry)
             try:
                 record = DECODER.decode(entry.payload)
-            except msgspec.MsgspecError:
+            except MALFORMED:
                 self.tally.undecodable += 1
             else:
                 self._feed(item.uid, record.time_ns + header.wall_offset_ns, record)

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from controlplane.client import Client, Target
+from controlplane.client import Client, HealthClient, RefusedError, Target
 from controlplane.link.segment import HEADER, read_entries
 from controlplane.wire import management_pb2 as pb
 from tests.kernel.conftest import FORKER, TestCgroup, await_until, fork_in
@@ -44,13 +45,17 @@ class Daemon:
         self.policies.mkdir()
         folder.chmod(0o755)
         self.process: subprocess.Popen[str] | None = None
+        self.health_port = free_port()
 
     def command(self) -> list[str]:
         return [
             *(REFLEXARC, "run", "--mode", "enforce", "--policies", str(self.policies)),
             *("--runtime-dir", str(self.folder / "run"), "--state-dir", str(self.folder / "state")),
-            *("--metrics", "127.0.0.1:0", "--health", "127.0.0.1:0"),
+            *("--metrics", "127.0.0.1:0", "--health", self.health_address()),
         ]
+
+    def health_address(self) -> str:
+        return f"127.0.0.1:{self.health_port}"
 
     def start(self) -> Client:
         """Returns once its API answers."""
@@ -78,6 +83,13 @@ class Daemon:
         """Of the child that is not a compiler."""
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
         return next(int(pid) for pid in children if b"controlplane.plane" in cmdline(int(pid)))
+
+
+def free_port() -> int:
+    """Free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def cmdline(pid: int) -> bytes:
@@ -261,3 +273,34 @@ def test_undo_by_command(daemon: Daemon, cgroup: TestCgroup) -> None:
         )
         assert json.loads(done.stdout)["undone"] == 1
     assert cgroup.read("cgroup.freeze") == "0"
+
+
+def test_a_policy_without_a_scope_cannot_be_made_to_enforce(daemon: Daemon) -> None:
+    with daemon.start() as client:
+        with pytest.raises(RefusedError, match="scope"):
+            client.set_mode(pb.MODE_ENFORCE, "fork-storm")
+        modes = {each.policy.name: each.policy.mode for each in client.policies()}
+        assert modes["fork-storm"] == pb.MODE_OBSERVE
+
+
+def test_an_applied_policy_acts_until_it_is_switched_off(daemon: Daemon, cgroup: TestCgroup) -> None:
+    with daemon.start() as client:
+        applied = client.apply(policy(cgroup).encode(), "by-hand.yaml")
+        assert [each.policy.name for each in applied] == ["test-forks"]
+        freeze(client, cgroup)
+        events = client.watch()
+        client.set_mode(pb.MODE_OFF, "test-forks")
+        await_event(events, step(pb.ReflexStep.KIND_UNDO))
+        assert cgroup.read("cgroup.freeze") == "0"
+
+
+def test_health_follows_a_bad_policy(daemon: Daemon) -> None:
+    with daemon.start() as client:
+        events = client.watch()
+        (daemon.policies / "bad.yaml").write_text("nonsense: true")
+        await_event(events, notice("policy.rejected"))
+        with HealthClient(daemon.health_address()) as health:
+            statuses = health.watch("policy")
+            assert next(status for status in statuses if status != "serving") == "not_serving"
+            (daemon.policies / "bad.yaml").unlink()
+            assert next(status for status in statuses if status == "serving")

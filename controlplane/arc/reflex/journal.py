@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from controlplane.link.malformed import MALFORMED
 from controlplane.link.records import DECODER, ENCODER, Intent, Record
 from controlplane.link.segment import (
     HEADER,
@@ -180,5 +181,5 @@ def read_records(directory: int) -> Iterator[tuple[Header, Record]]:
         for entry in read_entries(buffer, HEADER.size):
             try:
                 yield header, DECODER.decode(entry.payload)
-            except msgspec.MsgspecError:
+            except MALFORMED:
                 continue

@@ -1,0 +1,34 @@
+"""Any bytes from the plane are a command or refused in good order: the arc trusts no sender."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controlplane.link.frames import COMMANDS, ENCODER, ApplyRule, DeleteRule, SetMode, UndoActs
+from controlplane.link.malformed import MALFORMED
+from controlplane.link.rules import Rate, Rule, problems
+
+COMMAND = ApplyRule(id=1, rule=Rule(name="r", signal="process.fork", test=Rate(1, 1)))
+
+
+@given(st.binary(max_size=400))
+@settings(deadline=None)
+def test_any_bytes(frame: bytes) -> None:
+    try:
+        COMMANDS.decode(frame)
+    except MALFORMED:
+        return
+
+
+@given(st.data())
+@settings(deadline=None)
+def test_a_real_frame_with_bytes_changed(data: st.DataObject) -> None:
+    frame = bytearray(ENCODER.encode(COMMAND))
+    for _ in range(data.draw(st.integers(1, 4))):
+        frame[data.draw(st.integers(0, len(frame) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        command = COMMANDS.decode(bytes(frame))
+    except MALFORMED:
+        return
+    if isinstance(command, ApplyRule):
+        assert all(isinstance(problem, str) for problem in problems(command.rule))
+    assert isinstance(command, ApplyRule | DeleteRule | SetMode | UndoActs) or command.id >= 0
