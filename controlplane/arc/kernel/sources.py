@@ -1,0 +1,63 @@
+"""Sensors that are no BPF objects: descriptors on which the kernel itself tells, waited for in the arc's epoll.
+
+What they feel takes the same way as a record of the ring, and they show in status, health and losses
+like any other sensor. Here are the shapes; each source has a module of its own.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+from controlplane.arc.kernel.events import Event
+from controlplane.link.frames import SensorStatus
+from controlplane.link.rules import Rule
+
+NAMES: Final = ("link",)
+"""Sensors of link/signals.py for which there is no object to build."""
+
+
+class Feeler(Protocol):
+    """What any sensor answers, BPF object or not."""
+
+    name: str
+    reason: str
+    """Why it does not feel; empty while it does, or would if a rule needed it."""
+    signals: tuple[str, ...]
+
+    def lost(self) -> dict[str, int]:
+        """Events lost so far, by reason."""
+
+    def status(self) -> SensorStatus:
+        """How it is now."""
+
+
+class Source(Feeler, Protocol):
+    """A sensor that is open only while a rule needs it."""
+
+    def follow(self, rules: Iterable[Rule]) -> None:
+        """Listen to what these rules use, and to nothing else; a failure is kept in `reason`."""
+
+    def close(self) -> None:
+        """Stop listening."""
+
+
+class Waiting(Protocol):
+    """The loop, as a source sees it."""
+
+    def add(self, fd: int, ready: Callable[[], None]) -> None:
+        """Call `ready` whenever `fd` is readable."""
+
+    def remove(self, fd: int) -> None:
+        """Before closing `fd`."""
+
+
+class Taking(Protocol):
+    """Whoever takes what a source felt."""
+
+    def must_feel(self, event: Event) -> None:
+        """One record."""
+
+    def name_key(self, signal: int, key: int, label: str) -> None:
+        """What people call the stream of a key that is no cgroup, before its first record."""
+
+    def forget_key(self, signal: int, key: int) -> None:
+        """The device, interface ... is gone."""
