@@ -1,4 +1,4 @@
-"""Sensors that are no BPF objects: descriptors on which the kernel itself tells, waited for in the arc's epoll.
+"""Sensors that are no BPF objects: the kernel tells them on descriptors, waited for in the arc's own epoll.
 
 What they feel takes the same way as a record of the ring, and they show in status, health and losses
 like any other sensor. Here are the shapes; each source has a module of its own.
