@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * cgroup: life cycle. Names for ids at birth, streams dropped at death, freezes and kills confirmed.
+ * cgroup: life cycle. Names for ids at birth, streams dropped at death, freezes and kills confirmed,
+ * protected programs told of wherever they are moved.
  */
 #include "dialect.h"
 
@@ -45,4 +46,10 @@ HOOK3(cgroup_notify_frozen, struct cgroup *, cgroup, const char *, path, int, va
 HOOK3(cgroup_notify_populated, struct cgroup *, cgroup, const char *, path, int, value)
 {
 	tell(ctx, EVENT_POPULATED, cgroup, value);
+}
+
+HOOK3(cgroup_attach_task, struct cgroup *, cgroup, const char *, path, struct task_struct *, task)
+{
+	if (is_v2(cgroup))
+		tell_if_protected(ctx, task);
 }

@@ -27,7 +27,12 @@ struct cgroup_root {
 	int hierarchy_id;
 };
 
+struct cgroup_subsys_state {
+	unsigned int flags;
+};
+
 struct cgroup {
+	struct cgroup_subsys_state self;
 	struct kernfs_node *kn;
 	struct cgroup_root *root;
 };
@@ -55,6 +60,81 @@ struct task_struct {
 	char comm[COMM_LENGTH];
 };
 
+struct gendisk {
+	int major;
+	int first_minor;
+};
+
+struct request_queue {
+	struct gendisk *disk;
+};
+
+struct request {
+	struct request_queue *q;
+	unsigned int cmd_flags;
+};
+
+/* Before Linux 5.17 (f3fa33acca9f). */
+struct request___old {
+	struct gendisk *rq_disk;
+};
+
+/* Went in Linux 5.11 together with the queue as first argument of other tracepoints (a54895fa057c). */
+typedef void (*btf_trace_block_sleeprq)(void *);
+
+/* What a classic tracepoint hands on: tells which arguments the tracepoint takes. */
+struct trace_event_raw_balance_dirty_pages {
+	unsigned long wb_setpoint;
+};
+
+struct sock_cgroup_data {
+	struct cgroup *cgroup;
+};
+
+struct sock_common {
+	unsigned char skc_state;
+};
+
+struct sock {
+	struct sock_common __sk_common;
+	struct sock_cgroup_data sk_cgrp_data;
+};
+
+/* Before Linux 5.15 (8520e224f547) the pointer shared its place with version 1 data, told by the lowest bit.
+ */
+struct sock_cgroup_data___old {
+	u64 val;
+};
+
+struct sock___old {
+	struct sock_cgroup_data___old sk_cgrp_data;
+};
+
+struct sk_buff {
+	struct sock *sk;
+};
+
+enum skb_drop_reason {
+	SKB_DROP_REASON_NOT_SPECIFIED,
+};
+
+struct trace_event_raw_kfree_skb {
+	enum skb_drop_reason reason;
+	void *rx_sk;
+};
+
+#if defined(__TARGET_ARCH_x86)
+struct pt_regs {
+	unsigned long orig_ax;
+};
+#define SYSCALL_OF(regs) READ(regs, orig_ax)
+#elif defined(__TARGET_ARCH_arm64)
+struct pt_regs {
+	int syscallno;
+};
+#define SYSCALL_OF(regs) READ(regs, syscallno)
+#endif
+
 /* Before Linux 5.14 (2f064a59a11f) the field had no underscores. */
 struct task_struct___old {
 	long state;
@@ -72,7 +152,10 @@ static inline __attribute__((always_inline)) long state_of(struct task_struct *t
 
 #define READ(from, fields...) BPF_CORE_READ(from, fields)
 #define READ_TEXT(to, from, field) BPF_CORE_READ_STR_INTO(to, from, field)
+#define HAS_TYPE(type) bpf_core_type_exists(type)
 #define HAS_FIELD(type, field) bpf_core_field_exists(((type *)0)->field)
+/* What this kernel numbers a member of an enumeration. */
+#define NUMBER_OF(type, name) bpf_core_enum_value(type, name)
 
 #define RING(name, bytes)                                                                                    \
 	struct {                                                                                             \
@@ -124,6 +207,16 @@ static inline __attribute__((always_inline)) long state_of(struct task_struct *t
 #define OUTPUT(ctx, name, event) bpf_ringbuf_output(&name, event, sizeof(*(event)), 0)
 
 #define ctx_args(ctx) (ctx)
+/*
+ * One for which there is no HOOKn, or that other kernels lack. In assembly, because the compiler merges two
+ * loads of the context into one at a computed offset, which the verifier refuses.
+ */
+#define ARGUMENT(ctx, number)                                                                                \
+	({                                                                                                   \
+		u64 _argument;                                                                               \
+		asm volatile("%0 = *(u64 *)(%1 + %2)" : "=r"(_argument) : "r"(ctx), "i"((number)*8));        \
+		_argument;                                                                                   \
+	})
 #define HOOK_ENTRY(name, call)                                                                               \
 	SEC("tp_btf/" #name) int name(u64 *ctx)                                                              \
 	{                                                                                                    \

@@ -21,6 +21,13 @@
 #define __always_inline inline __attribute__((always_inline))
 #endif
 
+/* clone, fork, vfork, clone3; the newer architectures have the first and the last. */
+#if defined(__TARGET_ARCH_x86)
+#define MAKES_A_TASK(call) ((call) == 56 || (call) == 57 || (call) == 58 || (call) == 435)
+#else
+#define MAKES_A_TASK(call) ((call) == 220 || (call) == 435)
+#endif
+
 /* HOOKn: a tracepoint and the first n of its arguments, each as type and name. The body gets `ctx`, too. */
 #define HOOK1(name, t1, a1)                                                                                  \
 	static __always_inline void on_##name(void *ctx, t1 a1);                                             \

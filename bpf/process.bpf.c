@@ -11,12 +11,6 @@
  */
 MAP_MMAPABLE(watched, u64, WATCHED);
 
-/* Executable names that must never be a victim, as task->comm has them. */
-struct name {
-	char text[COMM_LENGTH];
-};
-MAP_HASH(protected_names, struct name, u8, 256);
-
 HOOK2(sched_process_fork, struct task_struct *, parent, struct task_struct *, child)
 {
 	/* A thread is no process. */
@@ -26,16 +20,8 @@ HOOK2(sched_process_fork, struct task_struct *, parent, struct task_struct *, ch
 
 HOOK1(sched_process_exec, struct task_struct *, task)
 {
-	struct event event = {};
-	struct name name = {};
-
 	count_signal(ctx, SIGNAL_PROCESS_EXEC, task);
-	READ_TEXT(&name.text, task, comm);
-	if (!LOOKUP(protected_names, &name))
-		return;
-	about_task(&event, task);
-	event.key = event.cgroup;
-	emit(ctx, &event, EVENT_PROTECTED, bpf_ktime_get_ns());
+	tell_if_protected(ctx, task);
 }
 
 static __always_inline void tell_if_watched(void *ctx, struct task_struct *task)

@@ -7,6 +7,7 @@
 #define REFLEXARC_STREAMS_H
 
 #define PF_KTHREAD 0x00200000
+#define CSS_ONLINE 0x2
 
 /*
  * Bounds: streams are (signal x key); a node of 110 pods has some 1,500 cgroups. What does not fit is
@@ -21,6 +22,12 @@ RING(events, RING_BYTES);
 MAP_ARRAY(gates, struct gate, SIGNALS);
 MAP_HASH(counts, struct stream_key, struct count_stream, MAX_COUNT_STREAMS);
 MAP_HASH(values, struct stream_key, struct value_stream, MAX_VALUE_STREAMS);
+
+/* Executable names that must never be a victim, as task->comm has them. */
+struct name {
+	char text[COMM_LENGTH];
+};
+MAP_HASH(protected_names, struct name, u8, 256);
 
 /* Of this sensor alone. */
 MAP_PER_CPU(counters, u64, COUNTERS);
@@ -51,6 +58,12 @@ static __always_inline u64 id_of(struct cgroup *cgroup)
 static __always_inline u64 cgroup_of(struct task_struct *task)
 {
 	return READ(task, cgroups, dfl_cgrp, kn, id);
+}
+
+/* From the moment a cgroup is being removed nothing may be kept for it: nobody would take it away. */
+static __always_inline bool is_online(struct cgroup *cgroup)
+{
+	return READ(cgroup, self.flags) & CSS_ONLINE;
 }
 
 /* The cgroup2 hierarchy has id 0; ids of cgroups are unique within a hierarchy only. */
@@ -86,6 +99,20 @@ static __always_inline void emit(void *ctx, struct event *event, u8 kind, u64 no
 		count(COUNTER_LOST_RING, 1);
 	else
 		count(COUNTER_EMITTED, 1);
+}
+
+/* A process of a protected name has come into a cgroup, by execution or by being moved. */
+static __always_inline void tell_if_protected(void *ctx, struct task_struct *task)
+{
+	struct event event = {};
+	struct name name = {};
+
+	READ_TEXT(&name.text, task, comm);
+	if (!LOOKUP(protected_names, &name))
+		return;
+	about_task(&event, task);
+	event.key = event.cgroup;
+	emit(ctx, &event, EVENT_PROTECTED, bpf_ktime_get_ns());
 }
 
 static __always_inline struct count_stream *count_stream_of(struct stream_key *key, u64 now)
