@@ -8,7 +8,8 @@ from itertools import islice
 from typing import Final
 
 from controlplane.arc.kernel.events import COUNT_STREAM, STREAM_KEY, VALUE_STREAM, CountStream, ValueStream
-from controlplane.arc.kernel.sensors import NUMBERS, Sensor, Sensors
+from controlplane.arc.kernel.sensors import NUMBERS, Sensors
+from controlplane.arc.kernel.sources import Feeler
 from controlplane.arc.monitor.streams import Monitor, Place
 from controlplane.arc.reflex.engine import Engine
 from controlplane.arc.rulebook import RuleBook
@@ -115,7 +116,7 @@ def in_force(engine: Engine) -> tuple[ActInForce, ...]:
 
 
 def health(
-    armed_ns: int, sensors: list[Sensor], engine: Engine, policy_error: str
+    armed_ns: int, sensors: list[Feeler], engine: Engine, policy_error: str
 ) -> dict[str, tuple[bool, str]]:
     """Component -> (serving, reason), for those the arc knows of."""
     opened = sorted(name or "node" for name in engine.breaker.open)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import controlplane.arc.kernel
+from controlplane.arc.kernel import sources
 from controlplane.link.signals import SIGNALS
 
 BTF: Final = Path("/sys/kernel/btf/vmlinux")
@@ -39,7 +40,7 @@ _INIT_PID_NAMESPACE: Final = 0xEFFFFFFC
 
 def missing_objects() -> list[str]:
     """Sensors whose BPF object has not been built."""
-    sensors = {signal.sensor for signal in SIGNALS}
+    sensors = {signal.sensor for signal in SIGNALS}.difference(sources.NAMES)
     return sorted(name for name in sensors if not (OBJECTS / f"{name}.bpf.o").exists())
 
 

@@ -30,6 +30,27 @@ SIGNALS: tuple[Signal, ...] = (
         "process.crash", "process", "count", "1", "processes ended by a signal other than an order to end"
     ),
     Signal("cpu.runq_delay", "cpu", "value", "ns", "time a runnable task waited for a CPU"),
+    Signal(
+        "memory.reclaim_stall", "memory", "value", "ns", "time a task had to reclaim memory before it got any"
+    ),
+    Signal("memory.oom_kill", "memory", "count", "1", "processes chosen by the OOM killer"),
+    Signal("memory.growth", "memory", "count", "1", "page faults of programs"),
+    Signal("psi.memory", "psi", "value", "%", "share of the last 10 s in which a task waited for memory"),
+    Signal("psi.cpu", "psi", "value", "%", "share of the last 10 s in which a task waited for a CPU"),
+    Signal("psi.io", "psi", "value", "%", "share of the last 10 s in which a task waited for a device"),
+    Signal("block.latency", "block", "value", "ns", "time a device took for a request", "device"),
+    Signal("block.error", "block", "count", "1", "requests a device did not fulfil", "device"),
+    Signal("writeback.pause", "writeback", "value", "ns", "time a task is made to wait for dirty pages"),
+    Signal("net.retransmit", "net", "count", "1", "TCP segments sent again"),
+    Signal("net.reset", "net", "count", "1", "TCP connections reset by the other side"),
+    Signal("net.connect_failure", "net", "count", "1", "TCP connections that could not be made"),
+    Signal("net.drop", "net", "count", "1", "packets dropped for a reason the kernel gives"),
+    Signal("net.link_down", "link", "count", "1", "times an interface went down", "interface"),
+    Signal("net.link_flap", "link", "count", "1", "times an interface went up or down", "interface"),
+    Signal("fd.exhausted", "fd", "count", "1", "system calls refused for want of file descriptors"),
+    Signal("disk.full", "fd", "count", "1", "system calls refused for want of space on a file system"),
+    Signal("process.fork_refused", "fd", "count", "1", "processes and threads refused by a limit"),
+    Signal("softirq.time", "softirq", "value", "ns", "time one run of a softirq handler took", "cpu"),
 )
 
 BY_NAME: dict[str, Signal] = {signal.name: signal for signal in SIGNALS}

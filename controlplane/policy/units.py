@@ -29,7 +29,10 @@ BYTES_OF: Final = {
     "GiB": 1024**3,
 }
 
-_AMOUNT = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?) ?(/?)([A-Za-z]{1,6})")
+HUNDREDTHS_OF: Final = {"%": 100}
+WHOLE: Final = 10_000
+
+_AMOUNT = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?) ?(/?)([A-Za-z]{1,6}|%)")
 
 
 def duration_ns(text: object) -> int:
@@ -41,6 +44,15 @@ def duration_ns(text: object) -> int:
 def size_bytes(text: object) -> int:
     """Bytes of `64MiB` or `10MB`. Raises UnitError."""
     return _whole(text, "a size", "write a number and a unit: 512B, 64KiB, 10MB, 1GiB", BYTES_OF)
+
+
+def share(text: object) -> int:
+    """Hundredths of a percent of `15%`. Raises UnitError, also on more than 100%."""
+    hint = "write a number from 0% to 100%: 0.5%, 15%"
+    hundredths = _whole(text, "a share", hint, HUNDREDTHS_OF)
+    if hundredths > WHOLE:
+        raise UnitError(f"{shown(text)} is more than the whole", hint)
+    return hundredths
 
 
 def rate_per_s(text: object) -> Fraction:
@@ -59,6 +71,8 @@ def value(text: object, unit: str) -> int:
             return duration_ns(text)
         case "By":
             return size_bytes(text)
+        case "%":
+            return share(text)
     raise AssertionError(f"no way to write a value in {unit}")
 
 

@@ -12,7 +12,7 @@ import pytest
 from controlplane.arc.kernel.events import Event, EventKind, Gate, Signal
 from controlplane.arc.kernel.libbpf_ring import LibbpfRing
 from controlplane.arc.kernel.ring import MappedRing, Ring
-from controlplane.arc.kernel.sensors import NUMBERS, RING_BYTES, Sensors
+from controlplane.arc.kernel.sensors import NAMES, NUMBERS, RING_BYTES, Sensors
 from controlplane.arc.kernel.watched import Watched
 from controlplane.arc.monitor.gates import CLOSED
 from controlplane.link.rules import NS
@@ -71,11 +71,7 @@ def felt(request: pytest.FixtureRequest) -> Iterator[Felt]:
 
 
 def test_all_sensors_attach_here(felt: Felt) -> None:
-    assert {sensor.name: sensor.reason for sensor in felt.sensors.all} == {
-        "cgroup": "",
-        "process": "",
-        "cpu": "",
-    }
+    assert {sensor.name: sensor.reason for sensor in felt.sensors.all} == dict.fromkeys(NAMES, "")
 
 
 def test_every_signal_has_a_number_and_a_sensor() -> None:

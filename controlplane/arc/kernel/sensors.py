@@ -4,18 +4,22 @@ A sensor that cannot be loaded here is disabled with its reason; the others go o
 """
 
 import os
+import time
 from pathlib import Path
 from typing import Final
 
 from controlplane.arc.kernel.events import GATE, Counter, Gate, Signal
 from controlplane.arc.kernel.libbpf import LOG, LibbpfError, Map, Object, Program, possible_cpus
+from controlplane.arc.kernel.sources import Feeler
 from controlplane.link.frames import SensorStatus
 from controlplane.link.signals import SIGNALS
 
 OBJECTS: Final = Path(__file__).parent / "objects"
-NAMES: Final = ("cgroup", "process", "cpu")
-SHARED: Final = ("events", "gates", "counts", "values")
+NAMES: Final = ("cgroup", "process", "cpu", "memory", "block", "writeback", "net", "fd", "softirq")
+SHARED: Final = ("events", "gates", "counts", "values", "protected_names")
 RING_BYTES: Final = 1 << 20
+
+CLOCK_MONOTONIC_COARSE: Final = 6
 
 NUMBERS: Final[dict[str, int]] = {
     signal.name: Signal[signal.name.replace(".", "_").upper()].value for signal in SIGNALS
@@ -112,23 +116,36 @@ def _losses(counted: list[int]) -> dict[str, int]:
     }
 
 
+def tick_ns() -> int:
+    """Nanoseconds of a jiffy: the coarse clocks advance once in each."""
+    return round(time.clock_getres(CLOCK_MONOTONIC_COARSE) * 1e9)
+
+
 class Sensors:
     """All sensors and the maps they share."""
 
     def __init__(self, ring_bytes: int = RING_BYTES) -> None:
         self._shared: dict[str, int] = {}
-        self.all = [Sensor(name) for name in NAMES]
-        for sensor in self.all:
+        self._objects = [Sensor(name) for name in NAMES]
+        for sensor in self._objects:
             sensor.load(self._shared, ring_bytes)
         if not self._shared:
-            raise LibbpfError(0, "; ".join(f"{sensor.name}: {sensor.reason}" for sensor in self.all))
+            raise LibbpfError(0, "; ".join(f"{sensor.name}: {sensor.reason}" for sensor in self._objects))
+        self.all: list[Feeler] = [*self._objects]
+        """With those that are no BPF object, from when they are added."""
         # Descriptors of our own: those in `_shared` belong to the object that was loaded first.
         self.ring_fd = os.dup(self._shared["events"])
         self._gates = Map(self._shared["gates"], 4, GATE.size)
+        self._tell_jiffy()
+
+    def _tell_jiffy(self) -> None:
+        jiffy = self.sensor("writeback").map("jiffy", 4, 8)
+        if jiffy is not None:
+            jiffy.must_update(bytes(4), tick_ns().to_bytes(8, "little"))
 
     def sensor(self, name: str) -> Sensor:
-        """By name; raises KeyError."""
-        for sensor in self.all:
+        """A BPF object by name; raises KeyError."""
+        for sensor in self._objects:
             if sensor.name == name:
                 return sensor
         raise KeyError(name)
@@ -142,6 +159,6 @@ class Sensors:
         self._gates.must_update(NUMBERS[signal].to_bytes(4, "little"), GATE.pack(*gate))
 
     def close(self) -> None:
-        """Detach everything."""
-        for sensor in self.all:
+        """Detach every object."""
+        for sensor in self._objects:
             sensor.close()

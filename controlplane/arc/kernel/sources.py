@@ -11,7 +11,7 @@ from controlplane.arc.kernel.events import Event
 from controlplane.link.frames import SensorStatus
 from controlplane.link.rules import Rule
 
-NAMES: Final = ("link",)
+NAMES: Final = ("link", "psi")
 """Sensors of link/signals.py for which there is no object to build."""
 
 

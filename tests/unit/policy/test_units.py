@@ -100,9 +100,25 @@ def test_not_sizes(bad: object) -> None:
     assert "64KiB" in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("text", "hundredths"),
+    [("0%", 0), ("15%", 1500), ("15 %", 1500), ("0.01%", 1), ("99.99%", 9999), ("100%", 10_000)],
+)
+def test_shares(text: str, hundredths: int) -> None:
+    assert units.share(text) == hundredths
+
+
+@pytest.mark.parametrize("bad", ["", "15", "%", "-1%", "100.01%", "0.001%", "15%%", "15/%", "15ms", 0.15])
+def test_not_shares(bad: object) -> None:
+    with pytest.raises(UnitError) as caught:
+        units.share(bad)
+    assert "15%" in caught.value.hint
+
+
 def test_values_are_read_in_the_unit_of_the_signal() -> None:
     assert units.value("2ms", "ns") == 2_000_000
     assert units.value("2MiB", "By") == 2_097_152
+    assert units.value("2%", "%") == 200
     with pytest.raises(UnitError):
         units.value("2MiB", "ns")
 
@@ -111,7 +127,7 @@ def test_values_are_read_in_the_unit_of_the_signal() -> None:
     "signal", [signal for signal in SIGNALS if signal.kind == "value"], ids=lambda s: s.name
 )
 def test_every_measured_signal_has_a_way_to_be_written(signal: object) -> None:
-    assert units.value({"ns": "1ms", "By": "1MiB"}[signal.unit], signal.unit) > 0  # type: ignore[attr-defined]
+    assert units.value({"ns": "1ms", "By": "1MiB", "%": "1%"}[signal.unit], signal.unit) > 0  # type: ignore[attr-defined]
 
 
 @settings(deadline=None)

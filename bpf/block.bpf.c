@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/*
+ * block: how long a device takes for a request, per device and operation, with the cgroup that issued it;
+ * requests that ended in an error.
+ */
+#include "dialect.h"
+
+/* REQ_OP_BITS of include/linux/blk_types.h; operations from 32 on are commands passed through to a driver. */
+#define OPERATION 0xff
+#define PASSED_THROUGH 32
+
+struct issue {
+	u64 since;
+	u64 cgroup;
+};
+
+/* By address. Requests with the devices: 64 queues of 128 at once, the others are counted as lost. */
+MAP_HASH(issued, u64, struct issue, 8192);
+
+/* Since Linux 5.15 (d152c682f03c) a disk belongs to its queue; rq_disk went in 5.17 (f3fa33acca9f). */
+static __always_inline struct gendisk *disk_of(struct request *request)
+{
+	if (HAS_FIELD(struct request_queue, disk))
+		return READ(request, q, disk);
+	return READ((struct request___old *)request, rq_disk);
+}
+
+/* As `device_key` of controlplane/arc/kernel/keys.py has it. */
+static __always_inline u64 key_of(struct gendisk *disk, u32 operation)
+{
+	u64 device = (u64)READ(disk, major) << 20 | READ(disk, first_minor);
+
+	return device << 8 | operation;
+}
+
+/*
+ * Who runs now has issued it: exact for reads and direct writes. What a writeback thread issues is the
+ * root's, because a bio's own blkcg is of cgroup2 only where the io controller is.
+ */
+HOOK1(block_rq_issue, u64, request)
+{
+	u64 at = HAS_TYPE(btf_trace_block_sleeprq) ? ARGUMENT(ctx, 1) : request;
+	struct issue issue = {};
+
+	if (!gate_of(SIGNAL_BLOCK_LATENCY) && !gate_of(SIGNAL_BLOCK_ERROR))
+		return;
+	issue.since = bpf_ktime_get_ns();
+	issue.cgroup = cgroup_of(this_task());
+	if (UPDATE(issued, &at, &issue))
+		count(COUNTER_LOST_STORAGE, 1);
+}
+
+/* An entry goes with the request even when no gate is open: its address will be that of another. */
+HOOK2(block_rq_complete, struct request *, request, int, error)
+{
+	u32 operation = READ(request, cmd_flags) & OPERATION;
+	struct gendisk *disk = disk_of(request);
+	u64 at = (u64)request;
+	struct issue *kept = LOOKUP(issued, &at);
+	u64 key, waited = 0, cgroup = 0;
+
+	if (kept) {
+		waited = bpf_ktime_get_ns() - kept->since;
+		cgroup = kept->cgroup;
+		DELETE(issued, &at);
+	}
+	if (operation >= PASSED_THROUGH || !disk)
+		return;
+	key = key_of(disk, operation);
+	if (waited)
+		value_keyed(ctx, SIGNAL_BLOCK_LATENCY, key, waited, cgroup, 0, 0);
+	if (error)
+		count_keyed(ctx, SIGNAL_BLOCK_ERROR, key, cgroup, 0);
+}
