@@ -239,11 +239,11 @@ static __always_inline struct value_stream *value_stream_of(struct stream_key *k
 }
 
 /*
- * One value in the stream `of`. `task` is whom it is about and may be NULL, `cgroup` is that task's or who is
- * responsible, `culprit` whoever ran instead; 0 when unknown.
+ * One value, standing for `weight`, in the stream `of`. `task` is whom it is about and may be NULL, `cgroup`
+ * is that task's or who is responsible, `culprit` whoever ran instead; 0 when unknown.
  */
-static __always_inline void value_keyed(void *ctx, u32 signal, u64 of, u64 value, u64 cgroup, u64 culprit,
-					struct task_struct *task)
+static __always_inline void value_weighted(void *ctx, u32 signal, u64 of, u64 value, u32 weight, u64 cgroup,
+					   u64 culprit, struct task_struct *task)
 {
 	struct gate *gate = gate_of(signal);
 	struct stream_key key = {};
@@ -262,8 +262,8 @@ static __always_inline void value_keyed(void *ctx, u32 signal, u64 of, u64 value
 		count(COUNTER_LOST_STREAMS, 1);
 		return;
 	}
-	__sync_fetch_and_add(&stream->total, 1);
-	__sync_fetch_and_add(&stream->histogram[log2_of(value)], 1);
+	__sync_fetch_and_add(&stream->total, weight);
+	__sync_fetch_and_add(&stream->histogram[log2_of(value)], weight);
 	stream->last = value;
 	if (value > stream->peak)
 		stream->peak = value;
@@ -283,6 +283,12 @@ static __always_inline void value_keyed(void *ctx, u32 signal, u64 of, u64 value
 	event.weight = exceeded > stream->told ? exceeded - stream->told : 1;
 	stream->told = exceeded;
 	emit(ctx, &event, EVENT_SIGNAL, now);
+}
+
+static __always_inline void value_keyed(void *ctx, u32 signal, u64 of, u64 value, u64 cgroup, u64 culprit,
+					struct task_struct *task)
+{
+	value_weighted(ctx, signal, of, value, 1, cgroup, culprit, task);
 }
 
 /* The same in the stream of the task's cgroup. */
