@@ -13,17 +13,10 @@
 #define QUICK_NS 16384
 #define SAMPLE 16
 
-MAP_PER_CPU(turns, u32, 1);
-
 /* How many values this one stands for; 0: it is left out. */
 static __always_inline u32 weight_of(u64 waited)
 {
-	u32 zero = 0, *turn;
-
-	if (waited >= QUICK_NS)
-		return 1;
-	turn = LOOKUP(turns, &zero);
-	return turn && ++*turn % SAMPLE == 0 ? SAMPLE : 0;
+	return waited < QUICK_NS ? one_in(SAMPLE) : 1;
 }
 
 #ifdef RUNQUEUE_CLOCK

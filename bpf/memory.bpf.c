@@ -74,7 +74,19 @@ HOOK1(mark_victim, u64, victim)
 	count_keyed(ctx, SIGNAL_MEMORY_OOM_KILL, here, here, 0);
 }
 
+/* Of faults one in so many is looked at and counts for all of them: a fault takes less than a microsecond. */
+#define FAULTS 64
+
 HOOK1(page_fault_user, unsigned long, address)
 {
-	count_signal(ctx, SIGNAL_MEMORY_GROWTH, this_task());
+	u64 here;
+	u32 weight;
+
+	if (!gate_of(SIGNAL_MEMORY_GROWTH))
+		return;
+	weight = one_in(FAULTS);
+	if (!weight)
+		return;
+	here = cgroup_of(this_task());
+	count_weighted(ctx, SIGNAL_MEMORY_GROWTH, here, weight, here, this_task());
 }

@@ -31,6 +31,7 @@ MAP_HASH(protected_names, struct name, u8, 256);
 
 /* Of this sensor alone. */
 MAP_PER_CPU(counters, u64, COUNTERS);
+MAP_PER_CPU(turns, u32, 1);
 
 static __always_inline void count(u32 what, u64 by)
 {
@@ -128,11 +129,23 @@ static __always_inline struct count_stream *count_stream_of(struct stream_key *k
 }
 
 /*
- * One more event of a counted signal, in the stream `key`, about `task`. Emits when `batch` of them came
- * within the gate's window. Two CPUs may reset the batch at once: then a few events fall into the next one,
- * and none is counted twice.
+ * For what happens so often that each look-up counts: of `sample` calls on a CPU one returns `sample`, and is
+ * to be counted as so many; the others return 0, and are to be left out.
  */
-static __always_inline void count_keyed(void *ctx, u32 signal, u64 of, u64 cgroup, struct task_struct *task)
+static __always_inline u32 one_in(u32 sample)
+{
+	u32 zero = 0, *turn = LOOKUP(turns, &zero);
+
+	return turn && ++*turn % sample == 0 ? sample : 0;
+}
+
+/*
+ * `weight` more events of a counted signal, in the stream `of`, about `task`, which may be NULL. Emits when
+ * `batch` of them came within the gate's window. Two CPUs may reset the batch at once: then a few events fall
+ * into the next one, and none is counted twice.
+ */
+static __always_inline void count_weighted(void *ctx, u32 signal, u64 of, u32 weight, u64 cgroup,
+					   struct task_struct *task)
 {
 	struct gate *gate = gate_of(signal);
 	struct stream_key key = {};
@@ -152,13 +165,13 @@ static __always_inline void count_keyed(void *ctx, u32 signal, u64 of, u64 cgrou
 		count(COUNTER_LOST_STREAMS, 1);
 		return;
 	}
-	__sync_fetch_and_add(&stream->total, 1);
+	__sync_fetch_and_add(&stream->total, weight);
 	since = stream->since_ns;
 	if (now - since > gate->window_ns) {
 		stream->since_ns = since = now;
 		stream->pending = 0;
 	}
-	pending = __sync_fetch_and_add(&stream->pending, 1) + 1;
+	pending = __sync_fetch_and_add(&stream->pending, weight) + weight;
 	if (pending < gate->batch)
 		return;
 	stream->pending = 0;
@@ -173,7 +186,13 @@ static __always_inline void count_keyed(void *ctx, u32 signal, u64 of, u64 cgrou
 	emit(ctx, &event, EVENT_SIGNAL, now);
 }
 
-/* The same in the stream of the task's cgroup. */
+/* One more event. */
+static __always_inline void count_keyed(void *ctx, u32 signal, u64 of, u64 cgroup, struct task_struct *task)
+{
+	count_weighted(ctx, signal, of, 1, cgroup, task);
+}
+
+/* One more in the stream of the task's cgroup. */
 static __always_inline void count_signal(void *ctx, u32 signal, struct task_struct *task)
 {
 	u64 cgroup;
