@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from typing import Final, Literal
 
 from controlplane import __version__
@@ -14,8 +15,10 @@ from controlplane.arc.commands import Commands
 from controlplane.arc.feeling import Feeling
 from controlplane.arc.kernel.cgroups import Cgroups, find_mount
 from controlplane.arc.kernel.descriptors import Timer, open_signals, read_signal
+from controlplane.arc.kernel.psi import Psi
 from controlplane.arc.kernel.ring import open_ring
 from controlplane.arc.kernel.sensors import NUMBERS, RING_BYTES, Sensors
+from controlplane.arc.kernel.sources import Source
 from controlplane.arc.kernel.watched import Watched
 from controlplane.arc.loop import Loop
 from controlplane.arc.losses import Losses
@@ -70,6 +73,7 @@ class Arc:
         self._feeling = Feeling(self._cgroups, self._monitor, self.engine, self._protection)
         ring = open_ring(self._sensors.ring_fd, RING_BYTES)
         self.loop = Loop(ring, self._feeling.must_feel, self._settle)
+        self._sources = self._make_sources()
         self._timer = Timer()
         self.loop.add(self._timer.fd, self._timer.expired)
         self._doorbell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -87,6 +91,20 @@ class Arc:
         if self._watched is not None:
             acts["kill", True] = KillProcess(self._watched)
         return acts
+
+    def _make_sources(self) -> tuple[Source, ...]:
+        """Sensors beside those of the ring. They listen to nothing before rules are in force."""
+        psi = Psi(self._cgroups, self.loop, self._feeling.must_feel, self._known)
+        self._feeling.followers.append(psi)
+        self._sensors.all.append(psi)
+        return (psi,)
+
+    def _known(self) -> Iterator[tuple[int, str]]:
+        """Cgroups that are followed; the ring comes first in between."""
+        for place in list(self._monitor.places.values()):
+            self.loop.must_breathe()
+            if place.cgroup:
+                yield place.cgroup, place.path
 
     def _make_engine(self) -> tuple[Engine, Journal, int]:
         """Undo what a predecessor left before anything new can happen, then begin a journal of our own."""
@@ -235,6 +253,8 @@ class Arc:
             self.engine.prepare(place)
         for name, gate in gates_for(rules, NUMBERS).items():
             self._sensors.set_gate(name, gate)
+        for source in self._sources:
+            source.follow(rules)
         acting = {rule.name for rule in rules if self.engine.effective_mode(rule) == "enforce"}
         self.engine.stop_acting(acting, "policy" if self.engine.mode == "enforce" else "mode")
 
@@ -296,6 +316,8 @@ class Arc:
         self._notice("arc.stopped", f"took back {undone} acts" if undone else "nothing was in force")
         self._settle(0)
         self._plane.finish()
+        for source in self._sources:
+            source.close()
         self._sensors.close()
         self.journal.close()
         self._folder.close()

@@ -7,6 +7,7 @@ from controlplane.arc.kernel.cgroups import Cgroups
 from controlplane.arc.kernel.events import Event
 from controlplane.arc.kernel.keys import label_of
 from controlplane.arc.kernel.sensors import NUMBERS
+from controlplane.arc.kernel.sources import Follower
 from controlplane.arc.monitor.streams import Monitor, Place, must_place_number
 from controlplane.arc.reflex.engine import Engine
 from controlplane.arc.reflex.guards import Protection
@@ -30,6 +31,7 @@ class Feeling:
         self._monitor = monitor
         self._engine = engine
         self._protection = protection
+        self.followers: list[Follower] = []
         self._events = [0] * events.Signal.SIGNALS
         self._others: dict[int, Signal] = {
             NUMBERS[signal.name]: signal for signal in SIGNALS if signal.key != "cgroup"
@@ -55,6 +57,8 @@ class Feeling:
             self._monitor.forget(event.cgroup)
             self._protection.forget(event.cgroup)
             self._engine.forget(event.cgroup)
+            for follower in self.followers:
+                follower.forget(event.cgroup)
         elif kind == PROTECTED:
             path = self._cgroups.path_of(event.cgroup)
             self._protection.add(event.pid, event.start_ns, path)
@@ -73,6 +77,8 @@ class Feeling:
             return None
         place = self._monitor.name(cgroup, path)
         self._engine.prepare(place)
+        for follower in self.followers:
+            follower.born(cgroup, path)
         return place
 
     def felt(self) -> dict[str, int]:

@@ -25,10 +25,10 @@ class Loop:
         self._epoll.register(ring.fd, select.EPOLLIN)
         self.stopping = False
 
-    def add(self, fd: int, ready: Callable[[], None]) -> None:
-        """Call `ready` whenever `fd` is readable or hung up."""
+    def add(self, fd: int, ready: Callable[[], None], wanted: int = select.EPOLLIN) -> None:
+        """Call `ready` whenever `fd` is readable, or whatever else is `wanted` of it, or hung up."""
         self._ready[fd] = ready
-        self._epoll.register(fd, select.EPOLLIN)
+        self._epoll.register(fd, wanted)
 
     def remove(self, fd: int) -> None:
         """Before closing `fd`."""

@@ -128,7 +128,7 @@ def _pressure() -> Iterator[Line]:
         "psi",
         len(found) == 3,
         " ".join(found) or "none",
-        "pressure stall information; no sensor needs it yet",
+        "pressure stall information, what the sensor psi feels",
     )
 
 

@@ -4,6 +4,7 @@ What they feel takes the same way as a record of the ring, and they show in stat
 like any other sensor. Here are the shapes; each source has a module of its own.
 """
 
+import select
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
@@ -40,11 +41,21 @@ class Source(Feeler, Protocol):
         """Stop listening."""
 
 
+class Follower(Protocol):
+    """Whoever must know which cgroups there are."""
+
+    def born(self, cgroup: int, path: str) -> None:
+        """One was made."""
+
+    def forget(self, cgroup: int) -> None:
+        """One is gone."""
+
+
 class Waiting(Protocol):
     """The loop, as a source sees it."""
 
-    def add(self, fd: int, ready: Callable[[], None]) -> None:
-        """Call `ready` whenever `fd` is readable."""
+    def add(self, fd: int, ready: Callable[[], None], wanted: int = select.EPOLLIN) -> None:
+        """Call `ready` whenever `fd` is readable, or whatever else is `wanted` of it."""
 
     def remove(self, fd: int) -> None:
         """Before closing `fd`."""
