@@ -17,7 +17,12 @@ typedef __u64 u64;
 typedef __u32 u32;
 typedef __u8 u8;
 
-#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+/* Around declarations of kernel types: of each the fields that are read, plainly, in any order. */
+#define KERNEL_TYPES                                                                                         \
+	_Pragma("clang attribute push(__attribute__((preserve_access_index)), apply_to = record)")
+#define KERNEL_TYPES_END _Pragma("clang attribute pop")
+
+KERNEL_TYPES
 
 struct kernfs_node {
 	u64 id;
@@ -158,7 +163,7 @@ struct task_struct___old {
 	long state;
 };
 
-#pragma clang attribute pop
+KERNEL_TYPES_END
 
 static inline __attribute__((always_inline)) long state_of(struct task_struct *task)
 {

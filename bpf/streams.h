@@ -171,7 +171,7 @@ static __always_inline void count_weighted(void *ctx, u32 signal, u64 of, u32 we
 		stream->since_ns = since = now;
 		stream->pending = 0;
 	}
-	pending = __sync_fetch_and_add(&stream->pending, weight) + weight;
+	pending = ADD_UP(&stream->pending, weight);
 	if (pending < gate->batch)
 		return;
 	stream->pending = 0;
@@ -242,7 +242,7 @@ static __always_inline bool worth_telling(struct value_stream *stream, struct ga
 		stream->exceeded = 0;
 		stream->told = 0;
 	}
-	exceeded = __sync_fetch_and_add(&stream->exceeded, 1) + 1;
+	exceeded = ADD_UP(&stream->exceeded, 1);
 	return (exceeded & (exceeded - 1)) == 0;
 }
 
