@@ -120,7 +120,7 @@
 			     : "+r"(_added)                                                                  \
 			     : "r"(at)                                                                       \
 			     : "memory");                                                                    \
-		(u32)_added + (by);                                                                          \
+		(u32) _added + (by);                                                                         \
 	})
 #else
 #define ADD_UP(at, by) (__sync_fetch_and_add(at, by), *(volatile u32 *)(at))

@@ -235,6 +235,9 @@ static inline __attribute__((always_inline)) long state_of(struct task_struct *t
  */
 #define OUTPUT(ctx, name, event) bpf_ringbuf_output(&name, event, sizeof(*(event)), 0)
 
+/* Add to a u32 in which every CPU counts; what it is now. */
+#define ADD_UP(at, by) (__sync_fetch_and_add(at, by) + (by))
+
 #define ctx_args(ctx) (ctx)
 /*
  * One for which there is no HOOKn, or that other kernels lack. In assembly, because the compiler merges two
