@@ -40,13 +40,14 @@ class TestCgroup:
         directory.mkdir()
         self.id = directory.stat().st_ino
 
-    def run(self, *command: str) -> subprocess.Popen[bytes]:
+    def run(self, *command: str, stdout: int | None = None) -> subprocess.Popen[bytes]:
         """Start a command in it; ended with the test."""
         procs = str(self.directory / "cgroup.procs")
         # The shell moves itself, then becomes the command: nothing of the test's own ever enters the cgroup.
         process = subprocess.Popen(
             ["sh", "-c", 'echo 0 > "$0"; exec "$@"', procs, *command],
             stdin=subprocess.PIPE,
+            stdout=stdout,
         )
         self.started.append(process)
         return process
