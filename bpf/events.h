@@ -87,9 +87,10 @@ struct stream_key {
 
 struct count_stream {
 	__u64 total;
-	__u64 since_ns;
+	__u64 since_ns;	 /* when the first of those pending happened */
+	__u64 window_ns; /* when this round of batches began */
 	__u32 pending;
-	__u32 padding;
+	__u32 told; /* batches already told in this round */
 };
 
 struct value_stream {

@@ -140,8 +140,41 @@ static __always_inline u32 one_in(u32 sample)
 }
 
 /*
- * `weight` more events of a counted signal, in the stream `of`, about `task`, which may be NULL. Emits when
- * `batch` of them came within the gate's window. Two CPUs may reset the batch at once: then a few events fall
+ * Batches of one round: so many of the gate's own size, then each twice as large as the one before. A burst
+ * that makes a rule fire is told in the first; of a storm the ring sees no more than the logarithm.
+ */
+#define EVEN_BATCHES 16
+#define MAX_DOUBLINGS 20
+
+/* How many events make the next record of a stream. */
+static __always_inline u32 batch_of(struct count_stream *stream, struct gate *gate)
+{
+	u32 told = stream->told, doublings;
+
+	if (told < EVEN_BATCHES)
+		return gate->batch;
+	doublings = told - EVEN_BATCHES + 1;
+	return gate->batch << (doublings < MAX_DOUBLINGS ? doublings : MAX_DOUBLINGS);
+}
+
+static __always_inline void tell_count(void *ctx, struct stream_key *key, u32 pending, u64 since, u64 now,
+				       u64 cgroup, struct task_struct *task)
+{
+	struct event event = {};
+
+	if (task)
+		about_task(&event, task);
+	event.key = key->key;
+	event.cgroup = cgroup;
+	event.signal = key->signal;
+	event.value = event.weight = pending;
+	event.since_ns = since;
+	emit(ctx, &event, EVENT_SIGNAL, now);
+}
+
+/*
+ * `weight` more events of a counted signal, in the stream `of`, about `task`, which may be NULL. Emits when a
+ * batch of them came within the gate's window. Two CPUs may reset the batch at once: then a few events fall
  * into the next one, and none is counted twice.
  */
 static __always_inline void count_weighted(void *ctx, u32 signal, u64 of, u32 weight, u64 cgroup,
@@ -149,7 +182,6 @@ static __always_inline void count_weighted(void *ctx, u32 signal, u64 of, u32 we
 {
 	struct gate *gate = gate_of(signal);
 	struct stream_key key = {};
-	struct event event = {};
 	struct count_stream *stream;
 	u64 now, since;
 	u32 pending;
@@ -171,19 +203,17 @@ static __always_inline void count_weighted(void *ctx, u32 signal, u64 of, u32 we
 		stream->since_ns = since = now;
 		stream->pending = 0;
 	}
+	if (now - stream->window_ns > gate->window_ns) {
+		stream->window_ns = now;
+		stream->told = 0;
+	}
 	pending = ADD_UP(&stream->pending, weight);
-	if (pending < gate->batch)
+	if (pending < batch_of(stream, gate))
 		return;
 	stream->pending = 0;
 	stream->since_ns = now;
-	if (task)
-		about_task(&event, task);
-	event.key = of;
-	event.cgroup = cgroup;
-	event.signal = signal;
-	event.value = event.weight = pending;
-	event.since_ns = since;
-	emit(ctx, &event, EVENT_SIGNAL, now);
+	stream->told++;
+	tell_count(ctx, &key, pending, since, now, cgroup, task);
 }
 
 /* One more event. */
@@ -257,6 +287,24 @@ static __always_inline struct value_stream *value_stream_of(struct stream_key *k
 	return LOOKUP(values, key);
 }
 
+static __always_inline void tell_value(void *ctx, struct stream_key *key, struct value_stream *stream,
+				       u64 value, u64 cgroup, u64 culprit, struct task_struct *task, u64 now)
+{
+	u32 exceeded = stream->exceeded;
+	struct event event = {};
+
+	if (task)
+		about_task(&event, task);
+	event.key = key->key;
+	event.cgroup = cgroup;
+	event.culprit = culprit;
+	event.signal = key->signal;
+	event.value = value;
+	event.weight = exceeded > stream->told ? exceeded - stream->told : 1;
+	stream->told = exceeded;
+	emit(ctx, &event, EVENT_SIGNAL, now);
+}
+
 /*
  * One value, standing for `weight`, in the stream `of`. `task` is whom it is about and may be NULL, `cgroup`
  * is that task's or who is responsible, `culprit` whoever ran instead; 0 when unknown.
@@ -266,9 +314,7 @@ static __always_inline void value_weighted(void *ctx, u32 signal, u64 of, u64 va
 {
 	struct gate *gate = gate_of(signal);
 	struct stream_key key = {};
-	struct event event = {};
 	struct value_stream *stream;
-	u32 exceeded;
 	u64 now;
 
 	if (!gate)
@@ -291,17 +337,7 @@ static __always_inline void value_weighted(void *ctx, u32 signal, u64 of, u64 va
 	now = bpf_ktime_get_ns();
 	if (!worth_telling(stream, gate, now))
 		return;
-	exceeded = stream->exceeded;
-	if (task)
-		about_task(&event, task);
-	event.key = of;
-	event.cgroup = cgroup;
-	event.culprit = culprit;
-	event.signal = signal;
-	event.value = value;
-	event.weight = exceeded > stream->told ? exceeded - stream->told : 1;
-	stream->told = exceeded;
-	emit(ctx, &event, EVENT_SIGNAL, now);
+	tell_value(ctx, &key, stream, value, cgroup, culprit, task, now);
 }
 
 static __always_inline void value_keyed(void *ctx, u32 signal, u64 of, u64 value, u64 cgroup, u64 culprit,

@@ -17,7 +17,7 @@ import msgspec
 
 from controlplane.client import HealthClient
 from controlplane.link.config import Config
-from controlplane.link.records import DECODER, Record
+from controlplane.link.records import DECODER, Notice, Record
 from controlplane.link.rules import Boot, Rule, RuleSet
 from controlplane.link.segment import HEADER, DamagedSegmentError, read_entries, read_header
 from tests.bench.testbed import CannotMeasureError, end, python, start
@@ -119,6 +119,7 @@ class Daemon:
             "--state-dir": config.state_dir,
             "--metrics": config.metrics,
             "--health": config.health,
+            "--loader": config.loader,
         }
         words = [word for option in options.items() for word in option]
         return [str(Path(sys.executable).with_name("reflexarc")), "run", *words]
@@ -160,6 +161,11 @@ class Daemon:
             with self._changed:
                 self._said.append(line)
                 self._changed.notify_all()
+
+    def armed_ms(self) -> float:
+        """From just before it was executed to its own record of being armed."""
+        armed = next(each for each in self.records() if isinstance(each, Notice) and each.name == "arc.armed")
+        return (armed.time_ns - self.exec_ns) / 1e6
 
     def records(self) -> list[Record]:
         """Everything journalled in the folders of this configuration, in order, each once."""

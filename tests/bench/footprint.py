@@ -5,7 +5,6 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-from controlplane.link.records import Notice
 from tests.bench.daemon import Daemon, config
 from tests.bench.report import Figure, Options, conclude
 from tests.bench.testbed import cgroup, compiled, folder, running, watchdog
@@ -43,10 +42,7 @@ def once() -> dict[str, float]:
         with running(command, stdout=subprocess.DEVNULL) as trigger:
             trigger.wait()
         measured |= memory(pids, ".after_events")
-        armed = next(
-            record for record in daemon.records() if isinstance(record, Notice) and record.name == "arc.armed"
-        )
-        measured["armed"] = (armed.time_ns - daemon.exec_ns) / 1e6
+        measured["armed"] = daemon.armed_ms()
         measured["serving"] = (serving_ns - daemon.exec_ns) / 1e6
     return measured
 

@@ -118,7 +118,7 @@ def test_cooldown_holds_back_the_next_reflex(turn: Turn, cgroup: TestCgroup) -> 
     felt = turned.arc.engine.findings
     turned.turn_until(lambda: bool(felt))
     fork_in(process, 50)
-    turned.turn_until(lambda: turned.arc.status().events["process.fork"] >= 100)
+    turned.turn_until(lambda: turned.arc.status().events["process.fork"] >= 75)
     assert felt == {"test-forks": 1}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from controlplane.arc.kernel.events import Event, EventKind, Gate, Signal
+from controlplane.arc.kernel.events import COUNT_STREAM, STREAM_KEY, Event, EventKind, Gate, Signal
 from controlplane.arc.kernel.libbpf_ring import LibbpfRing
 from controlplane.arc.kernel.ring import MappedRing, Ring
 from controlplane.arc.kernel.sensors import NAMES, NUMBERS, RING_BYTES, Sensors
@@ -97,6 +97,19 @@ def test_a_batch_is_told_once_with_how_many_and_since_when(felt: Felt, cgroup: T
     event = felt.signal("process.fork", cgroup)
     assert (event.weight, event.value) == (8, 8)
     assert event.since_ns < event.time_ns
+
+
+def test_of_a_storm_the_ring_sees_the_logarithm(felt: Felt, cgroup: TestCgroup) -> None:
+    felt.sensors.set_gate("process.fork", Gate(60 * NS, 0, 1, 1))
+    felt.sensors.set_gate("process.exit_failure", EVERY_ONE)
+    cgroup.run("sh", "-c", "i=0; while [ $i -lt 1000 ]; do (:); i=$((i+1)); done; exit 1")
+    felt.signal("process.exit_failure", cgroup)
+    weights = [
+        event.weight
+        for event in felt.events
+        if event.signal == Signal.PROCESS_FORK and event.cgroup == cgroup.id
+    ]
+    assert weights == [1] * 16 + [2, 4, 8, 16, 32, 64, 128, 256]
 
 
 def test_slow_counts_never_cross_the_ring(felt: Felt, cgroup: TestCgroup) -> None:
@@ -238,7 +251,7 @@ def test_cgroups_of_other_hierarchies_are_not_taken_for_ours(felt: Felt, cgroup:
 
 
 def test_a_dead_cgroup_leaves_no_stream_in_the_kernel(felt: Felt, cgroup: TestCgroup) -> None:
-    counts = felt.sensors.shared_map("counts", 16, 24)
+    counts = felt.sensors.shared_map("counts", STREAM_KEY.size, COUNT_STREAM.size)
     felt.sensors.set_gate("process.fork", EVERY_ONE)
     fork_in(cgroup.run(*FORKER), 1)
     felt.signal("process.fork", cgroup)
@@ -252,7 +265,7 @@ def test_a_dead_cgroup_leaves_no_stream_in_the_kernel(felt: Felt, cgroup: TestCg
 def test_what_a_full_ring_loses_is_counted(cgroup: TestCgroup) -> None:
     felt = Felt(MappedRing, 16 * 1024)
     try:
-        felt.sensors.set_gate("process.fork", EVERY_ONE)
+        felt.sensors.set_gate("process.fork", Gate(0, 0, 1, 1))  # every batch is a round of its own
         shell = cgroup.run("sh", "-c", "for i in $(seq 400); do (:); done")
         shell.wait(20)
         felt.sensors.set_gate("process.fork", CLOSED)

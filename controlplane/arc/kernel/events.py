@@ -56,11 +56,12 @@ class CountStream(NamedTuple):
 
     total: int
     since_ns: int
+    window_ns: int
     pending: int
-    padding: int
+    told: int
 
 
-COUNT_STREAM = struct.Struct("<QQII")
+COUNT_STREAM = struct.Struct("<QQQII")
 
 
 class ValueStream(NamedTuple):

@@ -1,0 +1,80 @@
+"""As many kernel events as this machine can make at once: forks, switches, failed calls, page faults.
+
+With all sensors and the default policies on: how many are felt a second, what crosses the ring, what is lost,
+and what the arc takes of a processor meanwhile.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from controlplane.client import Client, Target
+from tests.bench.daemon import Daemon, config
+from tests.bench.report import Figure, Options, conclude
+from tests.bench.testbed import compiled, folder, running, watchdog
+
+SECONDS: Final = 10
+AIM_PER_SECOND: Final = 1_000_000
+STATS: Final = Path("/proc/sys/kernel/bpf_stats_enabled")
+
+
+class Counted(NamedTuple):
+    """Totals at one moment."""
+
+    time_ns: int
+    runs: int
+    emitted: int
+    lost: int
+    cpu_s: float
+
+
+def main(options: Options) -> int:
+    """Differences over the storm."""
+    seconds = options.seconds or SECONDS
+    with watchdog(seconds + 60), folder() as scratch, counting_runs(), Daemon(config(scratch)) as daemon:
+        daemon.await_serving()
+        with Client(Target(socket=str(daemon.socket))) as client:
+            before = counted(client, daemon.pid)
+            with running((compiled("storm"), str(seconds))) as storm:
+                storm.wait()
+            after = counted(client, daemon.pid)
+    took = (after.time_ns - before.time_ns) / 1e9
+    felt = (after.runs - before.runs) / took
+    print(f"\na storm of {seconds} s on {os.cpu_count()} processors")
+    conclude(
+        "storm",
+        {
+            "felt": Figure(round(felt), "1/s", aim=AIM_PER_SECOND),
+            "ring": Figure(round((after.emitted - before.emitted) / took), "1/s"),
+            "lost": Figure(after.lost - before.lost, "1", aim=0),
+            "arc.cpu": Figure(round(100 * (after.cpu_s - before.cpu_s) / took, 2), "%"),
+        },
+    )
+    return 0
+
+
+@contextmanager
+def counting_runs() -> Iterator[None]:
+    """Have the kernel count how often programs run, as it was before afterwards. Costs some 20 ns a run."""
+    before = STATS.read_text()
+    STATS.write_text("1")
+    try:
+        yield
+    finally:
+        STATS.write_text(before)
+
+
+def counted(client: Client, pid: int) -> Counted:
+    """Of all sensors together, and the arc's own time."""
+    sensors = client.sensors()
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return Counted(
+        time.monotonic_ns(),
+        sum(sensor.runs for sensor in sensors),
+        sum(sensor.emitted for sensor in sensors),
+        sum(sum(sensor.lost.values()) for sensor in sensors),
+        (int(user) + int(system)) / os.sysconf("SC_CLK_TCK"),
+    )
