@@ -17,7 +17,11 @@ BIN = Path(sys.executable).parent
 
 HOT: dict[str, set[str]] = {
     "controlplane.arc.kernel.ring": {"open_ring"},
+    "controlplane.arc.monitor.betting": {"every"},
+    "controlplane.arc.monitor.buckets": {"lower_bound"},
+    "controlplane.arc.monitor.integer": {"_rounded", "bits_table", "bits_threshold"},
     "controlplane.arc.monitor.tests": {"make_test"},
+    "controlplane.arc.monitor.thinning": {"every"},
 }
 """Modules that run per event -> their functions that do not."""
 

@@ -1,0 +1,78 @@
+"""How many events lie between two bets, so that these are as good as independent. Pure.
+
+Every accumulating test takes a run of alike values for a change, if it takes values that depend on one
+another for independent ones. The remedy is to bet on every n-th event alone, and n follows from what was
+measured: it doubles while scores that far apart still correlate, and halves when those half as far do not.
+"""
+
+from typing import Final
+
+WINDOW: Final = 256
+"""Scores per measurement: the standard error of a correlation is 1/16."""
+TOO_ALIKE: Final = 0.2
+ALIKE_NOT: Final = 0.03
+MAX_HALF: Final = 512
+
+
+REST: Final = 3 * WINDOW
+"""Looks between two measurements, once bets are independent."""
+
+
+class Thinning:
+    """The scores of every `half`-th event are looked at, so that two distances are measured at once."""
+
+    __slots__ = ("_before", "_count", "_far", "_last", "_near", "_squares", "_sum", "half", "settled")
+
+    def __init__(self) -> None:
+        self.half = 0
+        """Events between two looks, of which the second is a bet; 0: every event is one."""
+        self._last = self._before = 0.0
+        self._count = 0
+        self._sum = self._squares = self._near = self._far = 0.0
+        self.settled = False
+        """The last measurement found bets independent."""
+
+    @property
+    def every(self) -> int:
+        """Events per bet."""
+        return 2 * self.half or 1
+
+    def must_measure(self, score: float) -> None:
+        """Take the score of the event that is looked at."""
+        self._count += 1
+        if self._count > 0:
+            self._near += score * self._last
+            self._far += score * self._before
+            self._sum += score
+            self._squares += score * score
+            if self._count == WINDOW:
+                self._must_judge()
+        self._before = self._last
+        self._last = score
+
+    def must_doubt(self) -> None:
+        """Measure now: an alarm may come of dependence as well."""
+        if self._count < 0:
+            self._count = 0
+
+    def _must_judge(self) -> None:
+        mean = self._sum / WINDOW
+        variance = self._squares / WINDOW - mean * mean
+        near = self._near / WINDOW - mean * mean
+        far = self._far / WINDOW - mean * mean
+        self._count = 0
+        self._sum = self._squares = self._near = self._far = 0.0
+        if variance > 1e-9:
+            self._must_adapt(near / variance, far / variance)
+        else:
+            self.settled = True
+        if self.settled:
+            self._count = -REST
+
+    def _must_adapt(self, near: float, far: float) -> None:
+        alike = far if self.half else near
+        self.settled = alike <= TOO_ALIKE
+        if not self.settled and self.half < MAX_HALF:
+            self.half = 2 * self.half or 1
+        elif self.half and near <= ALIKE_NOT:
+            self.half //= 2

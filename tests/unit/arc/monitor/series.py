@@ -1,0 +1,18 @@
+"""Made-up streams: how their values are distributed, and how they hang together."""
+
+from collections.abc import Iterator
+from math import exp, sqrt
+from random import Random
+
+
+def autoregressive(random: Random, correlation: float) -> Iterator[float]:
+    """AR(1) with variance 1."""
+    value = random.gauss(0, 1)
+    while True:
+        yield value
+        value = correlation * value + sqrt(1 - correlation * correlation) * random.gauss(0, 1)
+
+
+def latencies(random: Random, correlation: float = 0.0, spread: float = 1.0) -> Iterator[int]:
+    """Lognormal nanoseconds around 100 us."""
+    return (int(100_000 * exp(spread * value)) for value in autoregressive(random, correlation))
