@@ -14,7 +14,7 @@ struct issue {
 	u64 cgroup;
 };
 
-/* By address. Requests with the devices: 64 queues of 128 at once, the others are counted as lost. */
+/* By address: requests that devices are at, as many as 64 queues of 128; those beyond are counted as lost. */
 MAP_HASH(issued, u64, struct issue, 8192);
 
 /* Since Linux 5.15 (d152c682f03c) a disk belongs to its queue; rq_disk went in 5.17 (f3fa33acca9f). */
@@ -33,13 +33,22 @@ static __always_inline u64 key_of(struct gendisk *disk, u32 operation)
 	return device << 8 | operation;
 }
 
+/* In Linux 5.11 the queue went as first argument (a54895fa057c), and in the same series this class of events.
+ */
+static __always_inline u64 issued_request(void *ctx)
+{
+	if (HAS_TYPE(struct trace_event_raw_block_get_rq))
+		return ARGUMENT(ctx, 1);
+	return ARGUMENT(ctx, 0);
+}
+
 /*
  * Who runs now has issued it: exact for reads and direct writes. What a writeback thread issues is the
  * root's, because a bio's own blkcg is of cgroup2 only where the io controller is.
  */
-HOOK1(block_rq_issue, u64, request)
+HOOK1(block_rq_issue, void *, first)
 {
-	u64 at = HAS_TYPE(btf_trace_block_sleeprq) ? ARGUMENT(ctx, 1) : request;
+	u64 at = issued_request(ctx);
 	struct issue issue = {};
 
 	if (!gate_of(SIGNAL_BLOCK_LATENCY) && !gate_of(SIGNAL_BLOCK_ERROR))

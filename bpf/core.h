@@ -102,10 +102,11 @@ struct request___old {
 	struct gendisk *rq_disk;
 };
 
-/* Went in Linux 5.11 together with the queue as first argument of other tracepoints (a54895fa057c). */
-typedef void (*btf_trace_block_sleeprq)(void *);
+/* What classic tracepoints hand on: tells which arguments the tracepoints of this kernel take. */
+struct trace_event_raw_block_get_rq {
+	unsigned int nr_sector;
+};
 
-/* What a classic tracepoint hands on: tells which arguments the tracepoint takes. */
 struct trace_event_raw_balance_dirty_pages {
 	unsigned long wb_setpoint;
 };

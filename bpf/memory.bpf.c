@@ -77,16 +77,28 @@ HOOK1(mark_victim, u64, victim)
 /* Of faults one in so many is looked at and counts for all of them: a fault takes less than a microsecond. */
 #define FAULTS 64
 
-HOOK1(page_fault_user, unsigned long, address)
+static __always_inline void touch(void *ctx, unsigned long address)
 {
 	u64 here;
 	u32 weight;
 
-	if (!gate_of(SIGNAL_MEMORY_GROWTH))
+	/* The kernel's own half of the addresses is none of the program's memory. */
+	if (!gate_of(SIGNAL_MEMORY_GROWTH) || (long)address < 0)
 		return;
 	weight = one_in(FAULTS);
 	if (!weight)
 		return;
 	here = cgroup_of(this_task());
 	count_weighted(ctx, SIGNAL_MEMORY_GROWTH, here, weight, here, this_task());
+}
+
+HOOK1(page_fault_user, unsigned long, address)
+{
+	touch(ctx, address);
+}
+
+/* A system call fills memory that is new to the program, as read(2) does. */
+HOOK1(page_fault_kernel, unsigned long, address)
+{
+	touch(ctx, address);
 }
