@@ -37,8 +37,9 @@ class BuildBpf(Command):
         return [str(path) for path in sorted(Path("bpf").iterdir()) if path.is_file()]
 
     def get_outputs(self) -> list[str]:
-        """Objects of this build."""
-        return [str(path) for path in sorted(Path(self.build_lib, OBJECTS).glob("*.bpf.o"))]
+        """Objects of this build, and the sources that are compiled at run time."""
+        out = Path(self.build_lib, OBJECTS)
+        return [str(path) for path in sorted((*out.glob("*.bpf.o"), *out.glob("source/*")))]
 
     def get_output_mapping(self) -> dict[str, str]:
         """An editable install copies nothing."""

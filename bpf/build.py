@@ -16,11 +16,13 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 SUFFIX = ".bpf.c"
+SOURCES = "source"
+"""Folder beside the objects."""
 TARGET_ARCH = {"x86_64": "x86", "aarch64": "arm64"}
 """Machine -> the name bpf_tracing.h selects registers by."""
 
 
-def compile_command(source: Path, output: Path) -> list[str]:
+def compile_command(source: Path, output: Path, *more: str) -> list[str]:
     """The call of clang for one sensor.
 
     -mcpu=v3: 32-bit registers and jumps, which every kernel with a BPF ring buffer (5.8) verifies.
@@ -34,21 +36,22 @@ def compile_command(source: Path, output: Path) -> list[str]:
         *("-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror"),
         f"-D__TARGET_ARCH_{TARGET_ARCH[machine]}",
         "-fdebug-compilation-dir=.",
+        *more,
         f"-I{os.path.relpath(HERE, source.parent)}",
         *("-idirafter", f"/usr/include/{sysconfig.get_config_var('MULTIARCH') or f'{machine}-linux-gnu'}"),
         *("-c", source.name, "-o", str(output)),
     ]
 
 
-def build_object(source: Path, target: Path) -> None:
-    """Compile one sensor. The object appears whole or not at all.
+def build_object(source: Path, target: Path, *more: str) -> None:
+    """Compile one sensor, with `more` options. The object appears whole or not at all.
 
     libbpf's own linker drops DWARF and keeps BTF; llvm-strip would need all of llvm installed.
     Raises CalledProcessError when a tool refuses, FileNotFoundError when it is missing.
     """
     with tempfile.TemporaryDirectory(dir=target.parent.resolve()) as folder:
         full, stripped = Path(folder, "full.o"), Path(folder, target.name)
-        subprocess.run(compile_command(source, full), cwd=source.parent, check=True)
+        subprocess.run(compile_command(source, full, *more), cwd=source.parent, check=True)
         subprocess.run([bpftool(), "gen", "object", str(stripped), str(full)], check=True)
         stripped.replace(target)
 
@@ -79,7 +82,20 @@ def build(sources: Path, out: Path) -> list[Path]:
             build_object(source, target)
     for orphan in set(out.glob("*.bpf.o")) - set(wanted):
         orphan.unlink()
+    copy_sources(sources, out / SOURCES)
     return list(wanted)
+
+
+def copy_sources(sources: Path, out: Path) -> None:
+    """What is needed to compile at run time: the sources for bcc, the dialect and this for users' own."""
+    out.mkdir(exist_ok=True)
+    wanted = {out / path.name: path for path in (Path(__file__), *sources.glob("*.[ch]"))}
+    for orphan in set(out.iterdir()) - set(wanted):
+        if orphan.is_file():
+            orphan.unlink()
+    for target, source in wanted.items():
+        if not target.exists() or target.read_bytes() != source.read_bytes():
+            target.write_bytes(source.read_bytes())
 
 
 def main() -> int:

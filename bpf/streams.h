@@ -15,7 +15,9 @@
  */
 #define MAX_COUNT_STREAMS 16384
 #define MAX_VALUE_STREAMS 4096
+#ifndef RING_BYTES
 #define RING_BYTES (1 << 20)
+#endif
 
 /* Shared by all sensors. */
 RING(events, RING_BYTES);

@@ -10,6 +10,8 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from controlplane.arc.kernel.reasons import shortened
+
 MAX_LOG: Final = 256 * 1024
 
 _lib = ctypes.CDLL("libbpf.so.1", use_errno=True)
@@ -48,6 +50,7 @@ _delete = declare("bpf_map_delete_elem", _I, _I, _P)
 _next_key = declare("bpf_map_get_next_key", _I, _I, _P, _P)
 _info = declare("bpf_obj_get_info_by_fd", _I, _I, _P, ctypes.POINTER(_U))
 _possible_cpus = declare("libbpf_num_possible_cpus", _I)
+_probe_map = declare("libbpf_probe_bpf_map_type", _I, _I, _P)
 
 
 class Log:
@@ -89,9 +92,8 @@ class LibbpfError(OSError):
 
     @property
     def reason(self) -> str:
-        """One line for people: the last thing libbpf complained of, else the error itself."""
-        lines = [line for line in self.log.splitlines() if line.startswith("libbpf: ")]
-        return lines[-1].removeprefix("libbpf: ") if lines else str(self)
+        """One line for people: what libbpf or the verifier complained of, else the error itself."""
+        return shortened(self.log) or str(self)
 
 
 class Map:
@@ -153,17 +155,22 @@ class Program:
 
     def run_time(self) -> tuple[int, int]:
         """(nanoseconds, runs) so far; zeros unless kernel.bpf_stats_enabled."""
-        info = ctypes.create_string_buffer(232)
-        size = _U(len(info))
-        if _info(_program_fd(self._handle), info, ctypes.byref(size)) != 0:
-            return 0, 0
-        run_ns = int.from_bytes(info.raw[_RUN_TIME_NS : _RUN_TIME_NS + 8], "little")
-        runs = int.from_bytes(info.raw[_RUN_TIME_NS + 8 : _RUN_TIME_NS + 16], "little")
-        return run_ns, runs
+        return run_time(_program_fd(self._handle))
 
 
 # Offset of run_time_ns in struct bpf_prog_info, include/uapi/linux/bpf.h.
 _RUN_TIME_NS: Final = 192
+
+
+def run_time(program: int) -> tuple[int, int]:
+    """(nanoseconds, runs) of a program so far; zeros unless kernel.bpf_stats_enabled."""
+    info = ctypes.create_string_buffer(232)
+    size = _U(len(info))
+    if _info(program, info, ctypes.byref(size)) != 0:
+        return 0, 0
+    run_ns = int.from_bytes(info.raw[_RUN_TIME_NS : _RUN_TIME_NS + 8], "little")
+    runs = int.from_bytes(info.raw[_RUN_TIME_NS + 8 : _RUN_TIME_NS + 16], "little")
+    return run_ns, runs
 
 
 class Object:
@@ -207,6 +214,11 @@ class Object:
     def close(self) -> None:
         """Unload; maps shared with others live on."""
         _object_close(self._handle)
+
+
+def offers_map_type(number: int) -> bool:
+    """Whether a map of that type (`enum bpf_map_type`) can be created here and now."""
+    return bool(_probe_map(number, None) == 1)
 
 
 def possible_cpus() -> int:

@@ -1,22 +1,36 @@
-"""Sensors: load each object, share the common maps, attach, and account for what they saw and lost.
+"""Sensors: each loaded, sharing the common maps, and held to account for what it saw and lost.
 
 A sensor that cannot be loaded here is disabled with its reason; the others go on.
 """
 
 import os
 import time
-from pathlib import Path
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, Literal
 
 from controlplane.arc.kernel.events import GATE, Counter, Gate, Signal
-from controlplane.arc.kernel.libbpf import LOG, LibbpfError, Map, Object, Program, possible_cpus
+from controlplane.arc.kernel.libbpf import LibbpfError, Map, possible_cpus
+from controlplane.arc.kernel.loader import (
+    OBJECTS,
+    SHARED,
+    Compiler,
+    CoreObject,
+    HeldDescriptors,
+    Loaded,
+    choose,
+    compiled,
+    has_ring_buffer,
+    sources_of,
+)
+from controlplane.arc.kernel.perf_ring import PerfRing
+from controlplane.arc.kernel.ring import Ring, open_ring
 from controlplane.arc.kernel.sources import Feeler
+from controlplane.link.compiling import Answer, Request, Source
 from controlplane.link.frames import SensorStatus
 from controlplane.link.signals import SIGNALS
+from controlplane.link.user_sensors import UserSensor
 
-OBJECTS: Final = Path(__file__).parent / "objects"
 NAMES: Final = ("cgroup", "process", "cpu", "memory", "block", "writeback", "net", "fd", "softirq")
-SHARED: Final = ("events", "gates", "counts", "values", "protected_names")
 RING_BYTES: Final = 1 << 20
 
 CLOCK_MONOTONIC_COARSE: Final = 6
@@ -28,38 +42,40 @@ NUMBERS: Final[dict[str, int]] = {
 
 
 class Sensor:
-    """One object of `bpf/`. `reason` says why it does not feel; empty while it does."""
+    """One source of `bpf/`, or a user's. `reason` says why it does not feel; empty while it does."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, signals: tuple[str, ...]) -> None:
         self.name = name
         self.reason = ""
         self.log = ""
-        self.signals = tuple(signal.name for signal in SIGNALS if signal.sensor == name)
-        self._object: Object | None = None
-        self._programs: list[Program] = []
+        """All that compiler, libbpf and verifier said of it when it could not be loaded."""
+        self.signals = signals
+        self._loaded: Loaded | None = None
 
-    def load(self, shared: dict[str, int], ring_bytes: int) -> None:
-        """Load and attach; on failure the sensor keeps the reason and nothing stays attached."""
+    def load(self, path: str, shared: dict[str, int], ring_bytes: int) -> None:
+        """Load and attach an object; on failure the sensor keeps the reason and nothing stays attached."""
         try:
-            self._load(shared, ring_bytes)
+            self._take(CoreObject(path, shared, ring_bytes), shared)
         except LibbpfError as error:
             self.reason, self.log = error.reason, error.log
-            self.close()
 
-    def _load(self, shared: dict[str, int], ring_bytes: int) -> None:
-        loading = Object(str(OBJECTS / f"{self.name}.bpf.o"))
-        self._object = loading
-        for name, fd in shared.items():
-            loading.share(name, fd)
-        if not shared:
-            loading.resize("events", ring_bytes)
-        loading.load()
+    def take(self, answer: Answer, fds: Sequence[int], shared: dict[str, int], ring_bytes: int) -> None:
+        """Take what a compiler made of it."""
+        self.reason, self.log = answer.reason, answer.log
+        if answer.reason:
+            return
+        if answer.compiler == "clang":
+            self.load(f"/proc/self/fd/{fds[0]}", shared, ring_bytes)
+            os.close(fds[0])
+        else:
+            self._take(HeldDescriptors(answer, fds), shared)
+
+    def _take(self, loaded: Loaded, shared: dict[str, int]) -> None:
+        self._loaded = loaded
         for name in SHARED:
-            shared.setdefault(name, loading.map_fd(name))
-        for program in loading.programs():
-            program.attach()
-            self._programs.append(program)
-        LOG.clear()
+            if name not in shared:
+                # One of their own: a sensor may be closed before the others.
+                shared[name] = os.dup(loaded.map_fd(name))
 
     def map(self, name: str, key_size: int, value_size: int) -> Map | None:
         """One of the sensor's own maps; None while it is disabled."""
@@ -68,7 +84,7 @@ class Sensor:
 
     def map_fd(self, name: str) -> int | None:
         """Descriptor of one of the sensor's own maps; None while it is disabled."""
-        return None if self._object is None else self._object.map_fd(name)
+        return None if self._loaded is None else self._loaded.map_fd(name)
 
     def lost(self) -> dict[str, int]:
         """Events lost so far, by reason."""
@@ -77,12 +93,13 @@ class Sensor:
     def status(self) -> SensorStatus:
         """Read the counters and run times from the kernel."""
         counted = self._counters()
-        times = [program.run_time() for program in self._programs]
+        programs = () if self._loaded is None else self._loaded.programs
+        times = [program.run_time() for program in programs]
         return SensorStatus(
             name=self.name,
             attached=not self.reason,
             reason=self.reason,
-            hooks=tuple(program.name for program in self._programs),
+            hooks=tuple(program.name for program in programs),
             signals=self.signals,
             seen=counted[Counter.SEEN],
             emitted=counted[Counter.EMITTED],
@@ -100,12 +117,9 @@ class Sensor:
 
     def close(self) -> None:
         """Detach and unload."""
-        for program in self._programs:
-            program.detach()
-        self._programs.clear()
-        if self._object is not None:
-            self._object.close()
-            self._object = None
+        if self._loaded is not None:
+            self._loaded.close()
+            self._loaded = None
 
 
 def _losses(counted: list[int]) -> dict[str, int]:
@@ -124,19 +138,60 @@ def tick_ns() -> int:
 class Sensors:
     """All sensors and the maps they share."""
 
-    def __init__(self, ring_bytes: int = RING_BYTES) -> None:
+    def __init__(
+        self,
+        ring_bytes: int = RING_BYTES,
+        *,
+        loader: Literal["auto", "core", "bcc"] = "auto",
+        perf: bool = False,
+        own: Sequence[UserSensor] = (),
+    ) -> None:
+        """`perf`: take perf ring buffers where the BPF ring buffer would do; `own`: the user's sensors."""
+        self.loader = choose(loader)
+        self._perf = self.loader == "bcc" and (perf or not has_ring_buffer())
+        self._ring_bytes = ring_bytes
         self._shared: dict[str, int] = {}
-        self._objects = [Sensor(name) for name in NAMES]
-        for sensor in self._objects:
-            sensor.load(self._shared, ring_bytes)
+        self.signals = (*SIGNALS, *(signal for sensor in own for signal in sensor.signals))
+        self.numbers = NUMBERS | {name: number for sensor in own for name, number in sensor.numbers.items()}
+        """Of every signal, by name."""
+        self._objects = [
+            *(Sensor(name, self._signals_of(name)) for name in NAMES),
+            *(Sensor(sensor.name, self._signals_of(sensor.name)) for sensor in own),
+        ]
+        self._load_all(own)
         if not self._shared:
             raise LibbpfError(0, "; ".join(f"{sensor.name}: {sensor.reason}" for sensor in self._objects))
         self.all: list[Feeler] = [*self._objects]
         """With those that are no BPF object, from when they are added."""
-        # Descriptors of our own: those in `_shared` belong to the object that was loaded first.
-        self.ring_fd = os.dup(self._shared["events"])
+        self.ring_fd = self._shared["events"]
         self._gates = Map(self._shared["gates"], 4, GATE.size)
         self._tell_jiffy()
+
+    def _signals_of(self, name: str) -> tuple[str, ...]:
+        return tuple(signal.name for signal in self.signals if signal.sensor == name)
+
+    def _load_all(self, own: Sequence[UserSensor]) -> None:
+        """The compiler starts while the objects are loaded."""
+        sources = tuple(sensor.source(self.loader) for sensor in own)
+        if self.loader == "bcc":
+            self._compile((*sources_of(NAMES), *sources), Compiler())
+            return
+        compiler = Compiler() if sources else None
+        for name in NAMES:
+            self.sensor(name).load(str(OBJECTS / f"{name}.bpf.o"), self._shared, self._ring_bytes)
+        if compiler is not None:
+            self._compile(sources, compiler)
+
+    def _compile(self, sources: tuple[Source, ...], compiler: Compiler) -> None:
+        request = Request(sources=sources, perf=self._perf, ring_bytes=self._ring_bytes)
+        for answer, fds in compiled(request, self._shared, compiler):
+            self.sensor(answer.name).take(answer, fds, self._shared, self._ring_bytes)
+
+    def open_ring(self) -> Ring:
+        """A reader of what the sensors tell, of the kind they tell it in."""
+        if self._perf:
+            return PerfRing(self.ring_fd, self._ring_bytes)
+        return open_ring(self.ring_fd, self._ring_bytes)
 
     def _tell_jiffy(self) -> None:
         jiffy = self.sensor("writeback").map("jiffy", 4, 8)
@@ -156,9 +211,12 @@ class Sensors:
 
     def set_gate(self, signal: str, gate: Gate) -> None:
         """What the kernel lets through for a signal from now on."""
-        self._gates.must_update(NUMBERS[signal].to_bytes(4, "little"), GATE.pack(*gate))
+        self._gates.must_update(self.numbers[signal].to_bytes(4, "little"), GATE.pack(*gate))
 
     def close(self) -> None:
         """Detach every object."""
         for sensor in self._objects:
             sensor.close()
+        for fd in self._shared.values():
+            os.close(fd)
+        self._shared.clear()
