@@ -15,7 +15,7 @@ OBJECTS := controlplane/arc/kernel/objects
 
 # First line: to build and run. Second: for tests and benchmarks (gcc compiles the C peers).
 PACKAGES := clang bpftool libbpf-dev libc6-dev python3-venv \
-	clang-format gcc strace stress-ng
+	clang-format gcc iproute2 strace stress-ng
 
 # .venv is right if this file exists: its name says for which declarations (what
 # pyproject.toml has before the linters), folder and interpreter.

@@ -15,6 +15,8 @@ from controlplane.arc.commands import Commands
 from controlplane.arc.feeling import Feeling
 from controlplane.arc.kernel.cgroups import Cgroups, find_mount
 from controlplane.arc.kernel.descriptors import Timer, open_signals, read_signal
+from controlplane.arc.kernel.events import COUNT_STREAM, STREAM_KEY
+from controlplane.arc.kernel.links import Links
 from controlplane.arc.kernel.psi import Psi
 from controlplane.arc.kernel.ring import open_ring
 from controlplane.arc.kernel.sensors import NUMBERS, RING_BYTES, Sensors
@@ -96,8 +98,10 @@ class Arc:
         """Sensors beside those of the ring. They listen to nothing before rules are in force."""
         psi = Psi(self._cgroups, self.loop, self._feeling.must_feel, self._known)
         self._feeling.followers.append(psi)
-        self._sensors.all.append(psi)
-        return (psi,)
+        counts = self._sensors.shared_map("counts", STREAM_KEY.size, COUNT_STREAM.size)
+        links = Links(self.loop, self._feeling, counts)
+        self._sensors.all += (psi, links)
+        return psi, links
 
     def _known(self) -> Iterator[tuple[int, str]]:
         """Cgroups that are followed; the ring comes first in between."""
@@ -164,10 +168,9 @@ class Arc:
 
     def _protect(self) -> None:
         self._protection.scan((os.getpid(), self._plane.pid))
-        names = self._sensors.sensor("process").map("protected_names", 16, 1)
-        if names is not None:
-            for name in self._protection.names:
-                names.must_update(name.encode()[:15].ljust(16, b"\0"), b"\1")
+        names = self._sensors.shared_map("protected_names", 16, 1)
+        for name in self._protection.names:
+            names.must_update(name.encode()[:15].ljust(16, b"\0"), b"\1")
 
     def _tell_armed(self) -> None:
         took_ms = (self._armed_ns - self._started_ns) // 1_000_000

@@ -70,6 +70,15 @@ class Feeling:
             return self.name(event.key)
         return self._monitor.name_other(event.signal, event.key, label_of(other.key, event.key))
 
+    def name_key(self, signal: int, key: int, label: str) -> None:
+        """See `Taking`."""
+        if must_place_number(signal, key) not in self._monitor.places:
+            self._monitor.name_other(signal, key, label)
+
+    def forget_key(self, signal: int, key: int) -> None:
+        """See `Taking`."""
+        self._monitor.forget(must_place_number(signal, key))
+
     def name(self, cgroup: int) -> Place | None:
         """Begin to follow a cgroup; None when it is gone, or so new that it cannot be opened yet."""
         path = self._cgroups.path_of(cgroup)

@@ -13,8 +13,8 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from controlplane.arc.kernel.cgroups import Cgroups
-from controlplane.arc.kernel.events import Event, EventKind, Signal
-from controlplane.arc.kernel.sources import Waiting
+from controlplane.arc.kernel.events import Event, Signal
+from controlplane.arc.kernel.sources import Waiting, event_of
 from controlplane.link.frames import SensorStatus
 from controlplane.link.rules import Level, Rule, is_empty
 from controlplane.link.scope import matches
@@ -165,7 +165,7 @@ class Psi:
             return
         self._told += 1
         cgroup, resource = at
-        self._must_feel(event_of(cgroup, resource, share_in(text), time.monotonic_ns()))
+        self._must_feel(event_of(NUMBERS[resource], cgroup, share_in(text), time.monotonic_ns(), cgroup))
 
     def _drop(self, at: tuple[int, str]) -> None:
         fd = self._triggers.pop(at).fd
@@ -176,24 +176,3 @@ class Psi:
 def share_in(text: bytes) -> int:
     """Hundredths of a percent of `avg10` in the first line of a pressure file."""
     return int(text.split(b" ", 2)[1].removeprefix(b"avg10=").replace(b".", b""))
-
-
-def event_of(cgroup: int, resource: str, share: int, now_ns: int) -> Event:
-    """The record that the ring would have of it."""
-    return Event(
-        time_ns=now_ns,
-        value=share,
-        since_ns=now_ns,
-        key=cgroup,
-        cgroup=cgroup,
-        culprit=0,
-        start_ns=0,
-        inode=0,
-        pid=0,
-        parent=0,
-        weight=1,
-        signal=NUMBERS[resource],
-        kind=EventKind.SIGNAL,
-        cpu=0,
-        comm=b"",
-    )

@@ -8,7 +8,7 @@ import select
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
-from controlplane.arc.kernel.events import Event
+from controlplane.arc.kernel.events import Event, EventKind
 from controlplane.link.frames import SensorStatus
 from controlplane.link.rules import Rule
 
@@ -72,3 +72,24 @@ class Taking(Protocol):
 
     def forget_key(self, signal: int, key: int) -> None:
         """The device, interface ... is gone."""
+
+
+def event_of(signal: int, key: int, value: int, now_ns: int, cgroup: int = 0) -> Event:
+    """The record that the ring would have of one thing felt now."""
+    return Event(
+        time_ns=now_ns,
+        value=value,
+        since_ns=now_ns,
+        key=key,
+        cgroup=cgroup,
+        culprit=0,
+        start_ns=0,
+        inode=0,
+        pid=0,
+        parent=0,
+        weight=1,
+        signal=signal,
+        kind=EventKind.SIGNAL,
+        cpu=0,
+        comm=b"",
+    )
