@@ -71,6 +71,15 @@ def test_without_a_rule_no_file_is_open(turn: Turn, cgroup: TestCgroup) -> None:
     assert pressure_files() == []
 
 
+def test_a_calm_cgroup_wakes_nobody(turn: Turn, cgroup: TestCgroup) -> None:
+    """A pressure file is readable all the time; only a trigger that fires may wake the arc."""
+    arc = turn(rule("psi.cpu", 1000, cgroup.path))
+    for _ in range(3):
+        arc.arc.loop.must_turn(0)
+    psi = next(sensor for sensor in arc.arc.status().sensors if sensor.name == "psi")
+    assert (psi.hooks, psi.seen) == (("cpu",), 0)
+
+
 def test_triggers_follow_the_rules(turn: Turn, cgroup: TestCgroup, mount: Path) -> None:
     own = str(mount) + cgroup.path
     arc = turn(rule("psi.cpu", 1000, cgroup.path), rule("psi.memory", 1000, scope=Scope()))
@@ -105,6 +114,6 @@ def test_what_there_is_no_trigger_for_is_counted(
 
 
 def test_the_lowest_share_counts(turn: Turn, cgroup: TestCgroup) -> None:
-    arc = turn(rule("psi.cpu", 9_900, cgroup.path), rule("psi.cpu", 1000, cgroup.path))
+    arc = turn(rule("psi.cpu", 10_000, cgroup.path), rule("psi.cpu", 1000, cgroup.path))
     hog(cgroup)
     assert arc.await_record(Finding, 15).threshold == 1000
