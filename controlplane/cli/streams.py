@@ -6,6 +6,7 @@ from controlplane.cli import show
 from controlplane.cli.client_options import add_client_options, connected
 from controlplane.cli.exits import Exit, Subparsers
 from controlplane.cli.words import quantity
+from controlplane.link.container import container_of
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -21,7 +22,8 @@ def run(args: argparse.Namespace) -> int:
         found = [one for one in client.streams() if args.signal in ("", one.signal)]
     found.sort(key=lambda stream: -stream.count)
     if args.json:
-        show.print_json({"streams": [show.plain(stream) for stream in found]})
+        plain = [show.plain(stream) | container_of(stream.of.path)._asdict() for stream in found]
+        show.print_json({"streams": plain})
         return Exit.DONE
     head = ("SIGNAL", "EVENTS", "LAST", "PEAK", "CGROUP", "POLICIES")
     rows = [

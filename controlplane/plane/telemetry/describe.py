@@ -3,11 +3,11 @@
 Pure, and free of OpenTelemetry: `logs` turns the result into its data model and makes the values safe.
 """
 
-import re
 from datetime import UTC, datetime
 from typing import Final, Literal, NamedTuple, assert_never
 
 from controlplane.link import records
+from controlplane.link.container import container_of
 from controlplane.plane.telemetry import events
 
 Severity = Literal["debug", "info", "warn", "error"]
@@ -20,8 +20,6 @@ _LEFT: Final = {
     "shared": "left to another reflex that holds the same",
 }
 """Undos that wrote nothing, and why that is right."""
-_CONTAINER: Final = re.compile(r"(?:^|[-/:])([0-9a-f]{64})(?:\.scope)?(?:/|$)")
-_POD: Final = re.compile(r"pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12})(?:[./]|$)")
 
 
 class Event(NamedTuple):
@@ -209,14 +207,15 @@ def _process(pid: int, start_ns: int, comm: str, wall_offset_ns: int) -> dict[st
 
 
 def _cgroup(path: str, cgroup: int) -> dict[str, Value]:
-    """The cgroup, and the container and pod that runtimes and the kubelet write into its path."""
+    """The cgroup, and the container and pod in whose path it lies."""
     named: dict[str, Value] = {}
     if path:
         named[events.PROCESS_CGROUP] = path
     if cgroup:
         named[events.CGROUP_ID] = cgroup
-    if container := _CONTAINER.search(path):
-        named[events.CONTAINER_ID] = container[1]
-    if pod := _POD.search(path):
-        named[events.POD_UID] = pod[1].replace("_", "-")
+    within = container_of(path)
+    if within.container_id:
+        named[events.CONTAINER_ID] = within.container_id
+    if within.pod_uid:
+        named[events.POD_UID] = within.pod_uid
     return named
