@@ -218,7 +218,7 @@ def test_run_queue_delay_is_felt_with_who_ran_instead(
 def test_run_queue_delay_is_aggregated_in_the_kernel(felt: Felt, cgroup: TestCgroup) -> None:
     felt.sensors.set_gate("cpu.runq_delay", Gate(NS // 10, 2**62, 0, 1))
     felt.sensors.set_gate("process.exit_failure", EVERY_ONE)
-    cgroup.run("sh", "-c", "head -c 200000000 /dev/zero | cat >/dev/null; false")
+    cgroup.run("taskset", "-c", "0", "sh", "-c", "head -c 100000000 /dev/zero | cat >/dev/null; false")
     felt.signal("process.exit_failure", cgroup)
     status = felt.sensors.sensor("cpu").status()
     assert status.seen > 10
