@@ -18,6 +18,10 @@ BIN = Path(sys.executable).parent
 HOT: dict[str, set[str]] = {
     "controlplane.arc.kernel.ring": {"open_ring"},
     "controlplane.arc.monitor.betting": {"every"},
+    "controlplane.arc.monitor.counts": set(),
+    "controlplane.arc.monitor.levels": set(),
+    "controlplane.arc.monitor.ratios": set(),
+    "controlplane.arc.monitor.winnings": set(),
     "controlplane.arc.monitor.buckets": {"lower_bound"},
     "controlplane.arc.monitor.integer": {"_rounded", "bits_table", "bits_threshold"},
     "controlplane.arc.monitor.tests": {"make_test"},

@@ -127,7 +127,7 @@ class BettingTest:
         """Events per bet."""
         return self._thinning.every
 
-    def must_update(self, now_ns: int, since_ns: int, value: int | float, weight: int) -> bool:
+    def must_update(self, now_ns: int, since_ns: int, value: float, weight: int) -> bool:
         """See `Test`. The statistic is the winnings M."""
         bucket = must_bucket(value)
         if bucket < 0:

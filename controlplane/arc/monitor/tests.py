@@ -19,7 +19,7 @@ class Test(Protocol):
     quiet_until_ns: int
     """No reflex begins before: the one that began last cools down."""
 
-    def must_update(self, now_ns: int, since_ns: int, value: int, weight: int) -> bool:
+    def must_update(self, now_ns: int, since_ns: int, value: float, weight: int) -> bool:
         """Take one record (`weight` events between `since_ns` and `now_ns`); True: it fires."""
 
 
@@ -40,7 +40,7 @@ class RateTest:
         self.statistic: float = 0.0
         self.quiet_until_ns = 0
 
-    def must_update(self, now_ns: int, since_ns: int, value: int, weight: int) -> bool:
+    def must_update(self, now_ns: int, since_ns: int, value: float, weight: int) -> bool:
         """See `Test`. The statistic is the debt in events."""
         start = self._arrival_ns if self._arrival_ns > since_ns else since_ns
         self._arrival_ns = start + weight * self._interval_ns
@@ -60,7 +60,7 @@ class LevelTest:
         self.statistic: float = 0.0
         self.quiet_until_ns = 0
 
-    def must_update(self, now_ns: int, since_ns: int, value: int, weight: int) -> bool:
+    def must_update(self, now_ns: int, since_ns: int, value: float, weight: int) -> bool:
         """See `Test`. The statistic is the value."""
         self.statistic = value
         return self.statistic > self.threshold

@@ -1,6 +1,7 @@
 """Made-up streams: how their values are distributed, and how they hang together."""
 
 from collections.abc import Iterator
+from itertools import repeat
 from math import exp, sqrt
 from random import Random
 
@@ -16,3 +17,16 @@ def autoregressive(random: Random, correlation: float) -> Iterator[float]:
 def latencies(random: Random, correlation: float = 0.0, spread: float = 1.0) -> Iterator[int]:
     """Lognormal nanoseconds around 100 us."""
     return (int(100_000 * exp(spread * value)) for value in autoregressive(random, correlation))
+
+
+def gaps(random: Random, mean_ns: int = 1_000_000) -> Iterator[int]:
+    """Exponential nanoseconds between the events of a Poisson process."""
+    return (int(random.expovariate(1 / mean_ns)) + 1 for _ in repeat(None))
+
+
+def clusters(random: Random, size: int = 8, mean_ns: int = 1_000_000) -> Iterator[int]:
+    """Nanoseconds between events that come `size` at a time."""
+    while True:
+        yield int(random.expovariate(1 / (size * mean_ns))) + 1
+        for _ in range(int(random.expovariate(1 / size))):
+            yield mean_ns // 100
