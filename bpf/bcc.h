@@ -44,6 +44,7 @@
 #define READ5(from, a, b, c, d, e) READ1(READ4(from, a, b, c, d), e)
 #define READ_BY(_1, _2, _3, _4, _5, name, ...) name
 #define READ(from, fields...) READ_BY(fields, READ5, READ4, READ3, READ2, READ1)(from, fields)
+#define READ_TYPED(from, field) READ(from, field)
 #define READ_TEXT(to, from, field)                                                                           \
 	({                                                                                                   \
 		REQUIRE(from, field);                                                                        \

@@ -151,12 +151,12 @@ struct trace_event_raw_kfree_skb {
 struct pt_regs {
 	unsigned long orig_ax;
 };
-#define SYSCALL_OF(regs) READ(regs, orig_ax)
+#define SYSCALL_OF(regs) READ_TYPED(regs, orig_ax)
 #elif defined(__TARGET_ARCH_arm64)
 struct pt_regs {
 	int syscallno;
 };
-#define SYSCALL_OF(regs) READ(regs, syscallno)
+#define SYSCALL_OF(regs) READ_TYPED(regs, syscallno)
 #endif
 
 /* Before Linux 5.14 (2f064a59a11f) the field had no underscores. */
@@ -175,6 +175,8 @@ static inline __attribute__((always_inline)) long state_of(struct task_struct *t
 #define STATE_OF(task) state_of(task)
 
 #define READ(from, fields...) BPF_CORE_READ(from, fields)
+/* Of an argument the tracepoint has a type for: a load, where READ calls a helper. */
+#define READ_TYPED(from, field) ((from)->field)
 #define READ_TEXT(to, from, field) BPF_CORE_READ_STR_INTO(to, from, field)
 #define HAS_TYPE(type) bpf_core_type_exists(type)
 #define HAS_FIELD(type, field) bpf_core_field_exists(((type *)0)->field)
