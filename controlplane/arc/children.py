@@ -75,10 +75,13 @@ class Plane:
         loop: Loop,
         doorbell: int,
         config: Config,
+        signals: int,
         received: Callable[[bytes], None],
         clock: Callable[[], int],
     ) -> None:
+        """`signals`: descriptor of the user's own signals."""
         self._loop = loop
+        self._signals = signals
         self._doorbell = doorbell
         self._config = os.memfd_create("config")
         os.write(self._config, msgspec.msgpack.encode(config))
@@ -117,8 +120,9 @@ class Plane:
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LINK_BYTES)
         os.lseek(self._config, 0, os.SEEK_SET)
         with theirs:
-            arguments = ("--link-fd", "3", "--doorbell-fd", "4", "--config-fd", "5")
-            pid = spawn("controlplane.plane", arguments, (theirs.fileno(), self._doorbell, self._config))
+            arguments = ("--link-fd", "3", "--doorbell-fd", "4", "--config-fd", "5", "--signals-fd", "6")
+            given = (theirs.fileno(), self._doorbell, self._config, self._signals)
+            pid = spawn("controlplane.plane", arguments, given)
         self._link = ours
         self._new = True
         self._child = Child(self._loop, pid, self._ended)

@@ -4,7 +4,7 @@ Nothing here trusts the sender: types were checked by the decoder, meaning is ch
 command names a file or a program.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import assert_never
 
 import msgspec
@@ -40,6 +40,7 @@ class Commands:
         engine: Engine,
         journal: Journal,
         streams: StreamReader,
+        signals: Container[str],
         missing: dict[str, str],
         status: Callable[[], Status],
         changed: Callable[[str, str, str], None],
@@ -48,6 +49,7 @@ class Commands:
         self._engine = engine
         self._journal = journal
         self._streams = streams
+        self._signals = signals
         self._missing = missing
         self._status = status
         self._changed = changed
@@ -78,6 +80,8 @@ class Commands:
         found = problems(command.rule)
         if found:
             return Refused("invalid", "; ".join(found))
+        if command.rule.signal not in self._signals:
+            return Refused("invalid", f"unknown signal {command.rule.signal!r}")
         if command.dry_run:
             return Done(detail=self._difference(command.rule))
         difference = self._difference(command.rule)

@@ -18,8 +18,7 @@ from controlplane.arc.kernel.descriptors import Timer, open_signals, read_signal
 from controlplane.arc.kernel.events import COUNT_STREAM, STREAM_KEY
 from controlplane.arc.kernel.links import Links
 from controlplane.arc.kernel.psi import Psi
-from controlplane.arc.kernel.ring import open_ring
-from controlplane.arc.kernel.sensors import NUMBERS, RING_BYTES, Sensors
+from controlplane.arc.kernel.sensors import Sensors
 from controlplane.arc.kernel.sources import Source
 from controlplane.arc.kernel.watched import Watched
 from controlplane.arc.loop import Loop
@@ -42,6 +41,7 @@ from controlplane.link.frames import COMMANDS, ENCODER, Changed, Reply, Status
 from controlplane.link.malformed import MALFORMED
 from controlplane.link.records import Notice
 from controlplane.link.rules import NS, Boot, RuleSet
+from controlplane.link.user_sensors import write_signals
 
 STORM: Final = 1024
 """Records in one wake-up after which losses are looked for."""
@@ -57,7 +57,9 @@ class Arc:
         self._armed_ns = 0
         self._config: Config = boot.config
         self._folder = RuntimeFolder(boot.config.runtime_dir, account(boot.config.plane_user))
-        self._sensors = Sensors()
+        self._sensors = Sensors(loader=boot.config.loader, own=boot.sensors)
+        self._known_signals = {signal.name: signal for signal in self._sensors.signals}
+        self._signals_fd = write_signals(signal for sensor in boot.sensors for signal in sensor.signals)
         mount = find_mount()
         if mount is None:
             raise OSError("no cgroup2 hierarchy is mounted")
@@ -67,19 +69,22 @@ class Arc:
         self._acts = self._make_acts()
         self._protection = Protection(self._cgroups, boot.config.protect)
         self._book = RuleBook(boot.rules.rules)
-        self._monitor = Monitor(NUMBERS)
+        self._monitor = Monitor(self._sensors.numbers)
         self._policy_error = ""
         self._realtime_missing: list[str] = []
         self.engine, self.journal, self._undone = self._make_engine()
         self._losses = Losses(self._sensors, self.journal.must_append)
-        self._feeling = Feeling(self._cgroups, self._monitor, self.engine, self._protection)
-        ring = open_ring(self._sensors.ring_fd, RING_BYTES)
-        self.loop = Loop(ring, self._feeling.must_feel, self._settle)
+        self._feeling = Feeling(
+            self._cgroups, self._monitor, self.engine, self._protection, self._known_signals
+        )
+        self.loop = Loop(self._sensors.open_ring(), self._feeling.must_feel, self._settle)
         self._sources = self._make_sources()
         self._timer = Timer()
         self.loop.add(self._timer.fd, self._timer.expired)
         self._doorbell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._plane = Plane(self.loop, self._doorbell, boot.config, self._received, time.monotonic_ns)
+        self._plane = Plane(
+            *(self.loop, self._doorbell, boot.config, self._signals_fd, self._received, time.monotonic_ns)
+        )
         self._commands = self._make_commands()
         self._policies: PolicyFolder | None = None
         self._health: dict[str, tuple[bool, str]] = {}
@@ -126,7 +131,8 @@ class Arc:
         for record in undone:
             journal.must_append(record)
         breaker = Breaker(config.breaker_acts, config.breaker_window_s * NS)
-        engine = Engine(self._acts, self._protection, breaker, journal, holdings, config.mode)
+        known = self._known_signals
+        engine = Engine(self._acts, self._protection, breaker, journal, holdings, config.mode, known)
         return engine, journal, len(undone)
 
     def _make_commands(self) -> Commands:
@@ -135,7 +141,8 @@ class Arc:
         }
         streams = answers.StreamReader(self._sensors, self._monitor, self.loop.must_breathe)
         return Commands(
-            self._book, self.engine, self.journal, streams, missing, self.status, self._rules_changed
+            *(self._book, self.engine, self.journal, streams, self._known_signals, missing),
+            *(self.status, self._rules_changed),
         )
 
     def run(self) -> None:
@@ -183,6 +190,9 @@ class Arc:
         for sensor in self._sensors.all:
             if sensor.reason:
                 self._notice("sensor.disabled", f"{sensor.name}: {sensor.reason}", "warn")
+        if self._config.debug:
+            for name, log in self._sensors.logs():
+                print(f"reflexarc: {name}: in full\n{log}", file=sys.stderr, flush=True)
         if self._realtime_missing:
             self._notice("arc.not_realtime", "; ".join(self._realtime_missing), "warn")
 
@@ -228,7 +238,8 @@ class Arc:
         config = self._config
         try:
             self._policies = PolicyFolder(
-                self.loop, config.policies, self._reloaded, defaults=config.default_policies
+                *(self.loop, config.policies, self._signals_fd, self._reloaded),
+                defaults=config.default_policies,
             )
         except FileNotFoundError:
             # The default table alone: the launcher has refused any other missing folder.
@@ -254,7 +265,7 @@ class Arc:
         for place in list(self._monitor.places.values()):
             self.loop.must_breathe()
             self.engine.prepare(place)
-        for name, gate in gates_for(rules, NUMBERS).items():
+        for name, gate in gates_for(rules, self._sensors.numbers).items():
             self._sensors.set_gate(name, gate)
         for source in self._sources:
             source.follow(rules)
@@ -285,7 +296,7 @@ class Arc:
             version=__version__,
             pid=os.getpid(),
             mode=engine.mode,
-            loader="core",
+            loader=self._sensors.loader,
             realtime=self._config.realtime == "auto" and not self._realtime_missing,
             started_ns=self._started_ns,
             armed_ns=self._armed_ns,

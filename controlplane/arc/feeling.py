@@ -6,12 +6,11 @@ from controlplane.arc.kernel import events
 from controlplane.arc.kernel.cgroups import Cgroups
 from controlplane.arc.kernel.events import Event
 from controlplane.arc.kernel.keys import label_of
-from controlplane.arc.kernel.sensors import NUMBERS
 from controlplane.arc.kernel.sources import Follower
 from controlplane.arc.monitor.streams import Monitor, Place, must_place_number
 from controlplane.arc.reflex.engine import Engine
 from controlplane.arc.reflex.guards import Protection
-from controlplane.link.signals import SIGNALS, Signal
+from controlplane.link.signals import BY_NAME, Known, Signal
 
 # A member of an enum is found slower than a constant.
 SIGNAL: Final = int(events.EventKind.SIGNAL)
@@ -26,7 +25,14 @@ PROTECTED: Final = int(events.EventKind.PROTECTED)
 class Feeling:
     """Takes every record; the first thing the hot path does with one."""
 
-    def __init__(self, cgroups: Cgroups, monitor: Monitor, engine: Engine, protection: Protection) -> None:
+    def __init__(
+        self,
+        cgroups: Cgroups,
+        monitor: Monitor,
+        engine: Engine,
+        protection: Protection,
+        known: Known = BY_NAME,
+    ) -> None:
         self._cgroups = cgroups
         self._monitor = monitor
         self._engine = engine
@@ -34,7 +40,7 @@ class Feeling:
         self.followers: list[Follower] = []
         self._events = [0] * events.Signal.SIGNALS
         self._others: dict[int, Signal] = {
-            NUMBERS[signal.name]: signal for signal in SIGNALS if signal.key != "cgroup"
+            monitor.numbers[signal.name]: signal for signal in known.values() if signal.key != "cgroup"
         }
 
     def must_feel(self, event: Event) -> None:
@@ -92,4 +98,4 @@ class Feeling:
 
     def felt(self) -> dict[str, int]:
         """Kernel events so far, by signal."""
-        return {name: self._events[number] for name, number in NUMBERS.items()}
+        return {name: self._events[number] for name, number in self._monitor.numbers.items()}

@@ -17,9 +17,13 @@ _DECODER = msgspec.msgpack.Decoder(RuleSet)
 class PolicyFolder:
     """Calls `taken` with the result of each compilation, good or bad."""
 
-    def __init__(self, loop: Loop, path: str, taken: Callable[[RuleSet], None], *, defaults: bool) -> None:
+    def __init__(
+        self, loop: Loop, path: str, signals: int, taken: Callable[[RuleSet], None], *, defaults: bool
+    ) -> None:
+        """`signals`: descriptor of the user's own signals."""
         self._loop = loop
         self._path = path
+        self._signals = signals
         self._defaults = defaults
         self._taken = taken
         self._output = -1
@@ -38,9 +42,10 @@ class PolicyFolder:
             self._again = True
             return
         self._output = os.memfd_create("rules")
-        arguments = ["--out-fd", "3", *(() if self._defaults else ("--no-defaults",)), self._path]
+        options = () if self._defaults else ("--no-defaults",)
+        arguments = ("--out-fd", "3", "--signals-fd", "4", *options, self._path)
         try:
-            pid = spawn("controlplane.policy.compile", arguments, (self._output,))
+            pid = spawn("controlplane.policy.compile", arguments, (self._output, self._signals))
         except OSError as error:
             os.close(self._output)
             self._taken(RuleSet(error=f"the policy compiler cannot be started: {error.strerror}"))

@@ -8,13 +8,13 @@ from itertools import islice
 from typing import Final
 
 from controlplane.arc.kernel.events import COUNT_STREAM, STREAM_KEY, VALUE_STREAM, CountStream, ValueStream
-from controlplane.arc.kernel.sensors import NUMBERS, Sensors
+from controlplane.arc.kernel.sensors import Sensors
 from controlplane.arc.kernel.sources import Feeler
 from controlplane.arc.monitor.streams import Monitor, Place
 from controlplane.arc.reflex.engine import Engine
 from controlplane.arc.rulebook import RuleBook
 from controlplane.link.frames import ActInForce, Rules, RuleStatus, SensorStatus, Stream, Streams
-from controlplane.link.signals import SIGNALS, Signal
+from controlplane.link.signals import Signal
 
 PLACES_A_PAGE: Final = 8
 RULES_A_PAGE: Final = 20
@@ -26,6 +26,7 @@ class StreamReader:
     def __init__(self, sensors: Sensors, monitor: Monitor, breathe: Callable[[], None]) -> None:
         self._counts = sensors.shared_map("counts", STREAM_KEY.size, COUNT_STREAM.size)
         self._values = sensors.shared_map("values", STREAM_KEY.size, VALUE_STREAM.size)
+        self._signals = [(signal, sensors.numbers[signal.name]) for signal in sensors.signals]
         self._monitor = monitor
         self._breathe = breathe
 
@@ -38,8 +39,7 @@ class StreamReader:
 
     def _of(self, place: Place) -> Iterator[Stream]:
         self._breathe()
-        for signal in SIGNALS:
-            number = NUMBERS[signal.name]
+        for signal, number in self._signals:
             if place.signal == number or (place.cgroup and signal.key == "cgroup"):
                 stream = self._read(place, signal, number)
                 if stream is not None:

@@ -7,11 +7,14 @@ import contextlib
 import ctypes
 import os
 import resource
+import sys
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Final
 
 import controlplane.arc.kernel
 from controlplane.arc.kernel import sources
+from controlplane.compiler.bcc import DIST_PACKAGES
 from controlplane.link.signals import SIGNALS
 
 BTF: Final = Path("/sys/kernel/btf/vmlinux")
@@ -52,6 +55,11 @@ def libbpf() -> ctypes.CDLL | None:
         return None
     library.libbpf_set_print(None)
     return library
+
+
+def has_bcc() -> bool:
+    """Whether bcc can be imported by the compiler: it lies in Debian's own folder of packages."""
+    return PathFinder.find_spec("bcc", [*sys.path, DIST_PACKAGES]) is not None
 
 
 def offers_map_type(library: ctypes.CDLL, number: int) -> bool:

@@ -17,11 +17,14 @@ from controlplane.cli.exits import CliError, Exit, Subparsers
 from controlplane.link.account import AccountError, account, require_reachable
 from controlplane.link.config import Config
 from controlplane.link.rules import Boot, RuleSet
+from controlplane.link.signals import known_with
 from controlplane.policy import settings
 from controlplane.policy.compile import compile_folder
 from controlplane.policy.load import load_config
+from controlplane.policy.sensors import user_sensors
 
-OVERRIDES = ("loader", "mode", "runtime_dir", "state_dir", "policies", "metrics", "health", "realtime")
+FOLDERS = {"runtime_dir", "state_dir", "policies", "sensors_dir"}
+OVERRIDES = ("loader", "mode", *sorted(FOLDERS), "metrics", "health", "realtime", "debug")
 """Options that stand in for the configuration's key of the same name."""
 
 
@@ -31,11 +34,13 @@ def add_parser(subparsers: Subparsers) -> None:
     add = parser.add_argument
     add("--config", type=Path, metavar="FILE", help="instead of /etc/reflexarc/reflexarc.yaml")
     add("--policies", metavar="DIR", help="folder of policy files")
+    add("--sensors", dest="sensors_dir", metavar="DIR", help="folder of your own sensors")
     add("--runtime-dir", metavar="DIR", help="socket, lock and journal head; on tmpfs")
     add("--state-dir", metavar="DIR", help="journal on disk")
-    add("--loader", choices=("auto", "core", "bcc"))
+    add("--loader", choices=("auto", "core", "bcc"), help="how sensors get into the kernel")
     add("--mode", choices=("observe", "enforce"), help="upper bound of what any policy may do")
     add("--realtime", choices=("auto", "off"))
+    add("--debug", action="store_true", default=None, help="tell all that compiler and verifier say")
     add("--metrics", metavar="HOST:PORT")
     add("--health", metavar="HOST:PORT")
     add("--management", metavar="HOST:PORT", help="management over TCP")
@@ -49,15 +54,17 @@ def run(args: argparse.Namespace) -> NoReturn:
             "management over TCP needs certificates, which cannot be configured yet", hint, Exit.REFUSED
         )
     config = configured(args)
-    rules = RuleSet(rules=compile_folder(Path(config.policies), defaults=config.default_policies))
+    sensors = user_sensors(Path(config.sensors_dir))
+    known = known_with(signal for sensor in sensors for signal in sensor.signals)
+    rules = compile_folder(Path(config.policies), known, defaults=config.default_policies)
     check_host(config)
-    become_arc(Boot(config=config, rules=rules))
+    become_arc(Boot(config=config, rules=RuleSet(rules=rules), sensors=sensors))
 
 
 def configured(args: argparse.Namespace) -> Config:
     """The configuration with what the command line overrides. Raises CliError or PolicyError."""
     given = {key: getattr(args, key) for key in OVERRIDES if getattr(args, key) is not None}
-    for key in given.keys() & {"runtime_dir", "state_dir", "policies"}:
+    for key in given.keys() & FOLDERS:
         given[key] = str(Path(given[key]).absolute())
     config = msgspec.structs.replace(load_config(args.config), **given)
     for fault in settings.faults(config):
@@ -70,22 +77,29 @@ def check_host(config: Config) -> None:
     """Everything without which the arc could not start. Raises CliError."""
     if os.geteuid() != 0:
         raise CliError("must be run as root", "sudo reflexarc run", Exit.REFUSED)
-    if config.loader == "bcc":
-        raise CliError("the bcc loader is not there yet", "leave --loader out", Exit.REFUSED)
-    if not host.BTF.exists():
-        hint = "a kernel with CONFIG_DEBUG_INFO_BTF is needed; `reflexarc doctor` says more"
-        raise CliError(f"this kernel has no BTF ({host.BTF} is missing)", hint)
     if find_mount() is None:
         raise CliError("cgroup2 is not mounted", "mount -t cgroup2 none /sys/fs/cgroup")
     if lacking := host.missing_objects():
         raise CliError(f"BPF objects are not built: {', '.join(lacking)}", "make setup")
     if host.libbpf() is None:
         raise CliError("libbpf.so.1 cannot be loaded", "apt install libbpf1")
+    check_loader(config)
     lock = Path(config.runtime_dir, "arc.lock")
     if (pid := host.lock_holder(lock, Path("/proc/locks").read_text())) is not None:
         hint = "stop it, or give this one another --runtime-dir"
         raise CliError(f"already running, pid {pid} holds {lock}", hint)
     check_account(config)
+
+
+def check_loader(config: Config) -> None:
+    """What the loader needs is there. Raises CliError."""
+    from controlplane.arc.kernel.loader import choose
+
+    if not host.BTF.exists():
+        hint = "a kernel with CONFIG_DEBUG_INFO_BTF is needed; `reflexarc doctor` says more"
+        raise CliError(f"this kernel has no BTF ({host.BTF} is missing)", hint)
+    if choose(config.loader) == "bcc" and not host.has_bcc():
+        raise CliError("bcc is not installed", "apt install python3-bpfcc")
 
 
 def check_account(config: Config) -> None:

@@ -36,6 +36,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     policies: str = "/etc/reflexarc/policies.d"
     """Folder of policy files, watched. Missing at the default path: the default table alone."""
     default_policies: bool = True
+    sensors_dir: str = "/etc/reflexarc/sensors.d"
+    """Folder of the user's own sensors, compiled at start. May be missing at the default path."""
+    debug: bool = False
+    """Tell on standard error all that compiler and verifier said of a sensor that is disabled."""
     metrics: str = "127.0.0.1:9464"
     health: str = "127.0.0.1:9465"
     plane_user: str = ""

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple, assert_never
 import msgspec
 
 from controlplane.link.config import Config, Mode
+from controlplane.link.user_sensors import UserSensor
 
 NS = 1_000_000_000
 MAX_RULES = 256
@@ -89,6 +90,7 @@ class Boot(msgspec.Struct, frozen=True):
 
     config: Config
     rules: RuleSet
+    sensors: tuple[UserSensor, ...] = ()
 
 
 class Fault(NamedTuple):

@@ -1,8 +1,9 @@
-"""Every signal there is: its name, sensor, unit and key. The one table; adding a signal is adding a row.
+"""Every signal the daemon comes with: its name, sensor, unit and key. Adding a signal is adding a row.
 
 Numbers are not here: they are in bpf/events.h, as `enum signal` with the same names.
 """
 
+from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
 Key = Literal["cgroup", "device", "cpu", "interface"]
@@ -54,3 +55,11 @@ SIGNALS: tuple[Signal, ...] = (
 )
 
 BY_NAME: dict[str, Signal] = {signal.name: signal for signal in SIGNALS}
+
+Known = Mapping[str, Signal]
+"""Signals by name: the daemon's own, and those of the user's sensors."""
+
+
+def known_with(own: Iterable[Signal]) -> Known:
+    """All signals of a daemon to which the user has added these."""
+    return BY_NAME | {signal.name: signal for signal in own}

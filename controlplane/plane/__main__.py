@@ -1,4 +1,4 @@
-"""`python -m controlplane.plane --link-fd N --doorbell-fd M --config-fd K`: what the arc starts.
+"""`python -m controlplane.plane --link-fd N --doorbell-fd M --config-fd K [--signals-fd L]`: the arc's child.
 
 Gives up its privileges first and imports the rest of the plane afterwards. Exit codes: 0 stopped, 1 failed,
 3 bad configuration.
@@ -18,13 +18,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m controlplane.plane")
     for name in ("--link-fd", "--doorbell-fd", "--config-fd"):
         parser.add_argument(name, type=int, required=True)
+    parser.add_argument("--signals-fd", type=int, default=-1)
     arguments = parser.parse_args()
 
     import msgspec
 
     from controlplane.link.config import Config
+    from controlplane.link.user_sensors import read_signals
 
     config = msgspec.msgpack.decode(_contents(arguments.config_fd), type=Config)
+    known = read_signals(arguments.signals_fd)
     try:
         owner = account(config.plane_user)
         if os.geteuid() == 0:
@@ -39,7 +42,7 @@ def main() -> int:
 
     from controlplane.plane.daemon import serve
 
-    return serve(config, os.environ, link=arguments.link_fd, doorbell=arguments.doorbell_fd)
+    return serve(config, os.environ, known, link=arguments.link_fd, doorbell=arguments.doorbell_fd)
 
 
 def _own_state(path: Path, owner: Account) -> None:

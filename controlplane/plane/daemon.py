@@ -16,6 +16,7 @@ from typing import Final
 
 from controlplane.link.config import Config
 from controlplane.link.frames import GetStatus, SegmentMoved, Status
+from controlplane.link.signals import Known
 from controlplane.plane.api.health import Health
 from controlplane.plane.api.server import serve_health, serve_management
 from controlplane.plane.arc import Arc, ArcRefusedError, ArcUnavailableError
@@ -40,19 +41,19 @@ STATUS_S: Final = 2.0
 log = logging.getLogger("reflexarc.plane")
 
 
-def serve(config: Config, environ: Mapping[str, str], *, link: int, doorbell: int) -> int:
+def serve(config: Config, environ: Mapping[str, str], known: Known, *, link: int, doorbell: int) -> int:
     """Run until SIGTERM or the end of the link; the exit code."""
     logging.basicConfig(format="reflexarc plane: %(message)s", level=logging.INFO)
     try:
         config = settings.with_environment(config, environ)
-        asyncio.run(_serve(config, socket.socket(fileno=link), doorbell))
+        asyncio.run(_serve(config, known, socket.socket(fileno=link), doorbell))
     except (settings.SettingsError, OSError) as error:
         sys.stderr.write(f"reflexarc plane: {error}\n")
         return 3 if isinstance(error, settings.SettingsError) else 1
     return 0
 
 
-async def _serve(config: Config, link: socket.socket, doorbell: int) -> None:
+async def _serve(config: Config, known: Known, link: socket.socket, doorbell: int) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -60,7 +61,7 @@ async def _serve(config: Config, link: socket.socket, doorbell: int) -> None:
     with ThreadPoolExecutor(1, "work") as work, ThreadPoolExecutor(1, "disk") as disk:
         loop.set_default_executor(work)
         async with AsyncExitStack() as stack:
-            plane = Plane(config, Arc(link), disk, doorbell)
+            plane = Plane(config, known, Arc(link), disk, doorbell)
             stack.callback(plane.close)
             await plane.listen(stack)
             await plane.run(stop)
@@ -69,8 +70,11 @@ async def _serve(config: Config, link: socket.socket, doorbell: int) -> None:
 class Plane:
     """The parts, each of which knows nothing of the others."""
 
-    def __init__(self, config: Config, arc: Arc, disk: ThreadPoolExecutor, doorbell: int) -> None:
+    def __init__(
+        self, config: Config, known: Known, arc: Arc, disk: ThreadPoolExecutor, doorbell: int
+    ) -> None:
         self._config = config
+        self._known = known
         self._arc = arc
         self._disk = disk
         self._condition = Condition()
@@ -96,7 +100,7 @@ class Plane:
         """Open every port and the socket for as long as the stack lasts. Raises OSError."""
         config = self._config
         socket_path = Path(config.runtime_dir) / "plane" / "management.sock"
-        await stack.enter_async_context(serve_management(socket_path, self._arc, self._story))
+        await stack.enter_async_context(serve_management(socket_path, self._arc, self._story, self._known))
         port = await stack.enter_async_context(serve_health(config.health, self._condition.health))
         log.info("health on port %d", port)
         host, _, number = config.metrics.rpartition(":")

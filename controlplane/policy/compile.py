@@ -1,7 +1,7 @@
 """Policies into rules: checks what they mean, and turns units into the integers the arc executes.
 
-Run as `python -m controlplane.policy.compile --out-fd N [--no-defaults] DIR` it writes a msgpack RuleSet to
-that descriptor; the arc does so on a reload, and never parses YAML itself.
+Run as `python -m controlplane.policy.compile --out-fd N [--signals-fd M] [--no-defaults] DIR` it writes
+a msgpack RuleSet to that descriptor; the arc does so on a reload, and never parses YAML itself.
 """
 
 import argparse
@@ -17,7 +17,8 @@ import msgspec
 from controlplane.link.config import Config
 from controlplane.link.rules import MAX_RULES, NS, Fault, Level, Rate, Rule, RuleSet, Step, faults
 from controlplane.link.rules import Test as RuleTest
-from controlplane.link.signals import BY_NAME, Signal
+from controlplane.link.signals import BY_NAME, Known, Signal
+from controlplane.link.user_sensors import read_signals
 from controlplane.policy import units
 from controlplane.policy.errors import PolicyError, UnitError, suggest
 from controlplane.policy.load import PolicyDocument, policies_of, policy_files, read_bytes
@@ -35,19 +36,19 @@ class _FaultError(Exception):
         self.fault = fault
 
 
-def rules_of(data: bytes, file: str, origin: str) -> list[Rule]:
+def rules_of(data: bytes, file: str, origin: str, known: Known = BY_NAME) -> list[Rule]:
     """The rules of one file's bytes. Raises PolicyError."""
-    return compile_policies(policies_of(data, file), origin)
+    return compile_policies(policies_of(data, file), origin, known)
 
 
-def compile_folder(folder: Path, *, defaults: bool = True) -> tuple[Rule, ...]:
+def compile_folder(folder: Path, known: Known = BY_NAME, *, defaults: bool = True) -> tuple[Rule, ...]:
     """The rules of a folder and, unless switched off, of the default table.
 
     A policy of the same name replaces a default one. The folder may be missing only where it is the
     default one. Raises PolicyError.
     """
     absent = folder == DEFAULT_FOLDER and not folder.exists()
-    own = [] if absent else compile_policies(_read(policy_files(folder)), "")
+    own = [] if absent else compile_policies(_read(policy_files(folder)), "", known)
     names = {rule.name for rule in own}
     table = compile_policies(_read(policy_files(DEFAULTS)), "default") if defaults else []
     rules = (*(rule for rule in table if rule.name not in names), *own)
@@ -56,7 +57,7 @@ def compile_folder(folder: Path, *, defaults: bool = True) -> tuple[Rule, ...]:
     return rules
 
 
-def compile_policies(policies: Sequence[PolicyDocument], origin: str) -> list[Rule]:
+def compile_policies(policies: Sequence[PolicyDocument], origin: str, known: Known = BY_NAME) -> list[Rule]:
     """Rules of policies that are in force together. Without an origin, each bears its file's name.
 
     Raises PolicyError.
@@ -70,17 +71,17 @@ def compile_policies(policies: Sequence[PolicyDocument], origin: str) -> list[Ru
             message = f"the name `{name}` is taken by {seen[name]}"
             raise document.error("$.metadata.name", message, "rename one of them")
         seen[name] = place
-        rules.append(_located(entry, origin or document.file))
+        rules.append(_located(entry, origin or document.file, known))
     return rules
 
 
-def compile_policy(policy: Policy, origin: str) -> Rule:
+def compile_policy(policy: Policy, origin: str, known: Known) -> Rule:
     """One policy as a rule. Raises an error with a Fault, which `_compiled` gives its line."""
     spec = policy.spec
-    signal = BY_NAME.get(spec.signal)
+    signal = known.get(spec.signal)
     if signal is None:
         raise _FaultError(
-            Fault("spec.signal", f"unknown signal `{spec.signal}`", suggest(spec.signal, BY_NAME))
+            Fault("spec.signal", f"unknown signal `{spec.signal}`", suggest(spec.signal, known))
         )
     if not spec.ladder:
         raise _FaultError(Fault("spec.ladder", "has no step", "write `- {act: observe}` to be told only"))
@@ -127,9 +128,9 @@ def _read(files: Iterable[Path]) -> list[PolicyDocument]:
     return [found for file in files for found in policies_of(read_bytes(file), str(file))]
 
 
-def _located(entry: PolicyDocument, origin: str) -> Rule:
+def _located(entry: PolicyDocument, origin: str, known: Known) -> Rule:
     try:
-        return compile_policy(entry.policy, origin)
+        return compile_policy(entry.policy, origin, known)
     except _FaultError as error:
         fault = error.fault
         message = f"{fault.at}: {fault.message}"
@@ -140,11 +141,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write the RuleSet of a folder to a descriptor; 0, or 3 with the reason in its `error`."""
     parser = argparse.ArgumentParser(prog="controlplane.policy.compile", description=__doc__)
     parser.add_argument("--out-fd", type=int, required=True, metavar="N")
+    parser.add_argument("--signals-fd", type=int, default=-1, metavar="N", help="the user's own signals")
     parser.add_argument("--no-defaults", action="store_true")
     parser.add_argument("folder", type=Path, metavar="DIR")
     options = parser.parse_args(arguments)
     try:
-        rules = RuleSet(rules=compile_folder(options.folder, defaults=not options.no_defaults))
+        known = read_signals(options.signals_fd)
+        rules = RuleSet(rules=compile_folder(options.folder, known, defaults=not options.no_defaults))
     except PolicyError as error:
         rules = RuleSet(error=str(error))
     with os.fdopen(options.out_fd, "wb") as out:

@@ -49,7 +49,7 @@ def config_from(document: Document) -> Config:
     """A configuration from one document. Raises PolicyError."""
     value = document.value
     if isinstance(value, dict):
-        _check_header(document, "Config", optional=True)
+        check_header(document, "Config", optional=True)
         value = {key: entry for key, entry in value.items() if key not in ("apiVersion", "kind")}
     config = shaped(Document(document.file, value, document.lines), Config)
     for fault in settings.faults(config):
@@ -64,7 +64,7 @@ def policies_of(data: bytes, file: str) -> list[PolicyDocument]:
 
 def policy_from(document: Document) -> PolicyDocument:
     """The policy of one document. Raises PolicyError."""
-    _check_header(document, "Policy", optional=False)
+    check_header(document, "Policy", optional=False)
     return PolicyDocument(shaped(document, Policy, read_quantity), document)
 
 
@@ -102,7 +102,7 @@ def is_config(document: Document) -> bool:
     return not {"metadata", "spec"} & value.keys()
 
 
-def _check_header(document: Document, kind: str, *, optional: bool) -> None:
+def check_header(document: Document, kind: str, *, optional: bool) -> None:
     """Before anything else, or a file of another program gets told about unknown keys."""
     value = document.value
     if not isinstance(value, dict):

@@ -9,6 +9,7 @@ import msgspec
 
 from controlplane.link.config import Mode
 from controlplane.link.rules import NS, ActName, Scope
+from controlplane.link.signals import Key
 from controlplane.policy import units
 from controlplane.policy.errors import UnitError, shown
 
@@ -73,6 +74,32 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     kind: Literal["Policy"]
     metadata: Metadata
     spec: Spec
+
+
+class SignalSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A signal of a user's own sensor."""
+
+    name: str
+    kind: Literal["count", "value"]
+    unit: Literal["1", "ns", "By", "%"] = "1"
+    """Of values: nanoseconds, bytes, or hundredths of a percent. Counts have none."""
+    key: Key = "cgroup"
+    meaning: str = ""
+
+
+class SensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a user's own sensor yields."""
+
+    signals: tuple[SignalSpec, ...]
+
+
+class Sensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The one document beside a source in sensors.d."""
+
+    api_version: Literal["reflexarc/v1"] = msgspec.field(name="apiVersion")
+    kind: Literal["Sensor"]
+    metadata: Metadata
+    spec: SensorSpec
 
 
 def read_quantity(kind: type, value: object) -> Duration | Quantity:

@@ -12,7 +12,7 @@ MAX_RUNTIME_DIR: Final = 107 - len("/plane/management.sock")
 
 def faults(config: Config) -> Iterator[Fault]:
     """What is wrong with a configuration whose types are right; `at` is its key."""
-    for key in ("runtime_dir", "state_dir", "policies"):
+    for key in ("runtime_dir", "state_dir", "policies", "sensors_dir"):
         if not getattr(config, key).startswith("/"):
             yield Fault(key, "must be an absolute path")
     if len(config.runtime_dir.encode()) > MAX_RUNTIME_DIR:

@@ -91,7 +91,7 @@ def made_records() -> Called:
     reflex = Reflex(RULE, VICTIM, evidence, identities.must_trace(), identities.must_span(), NS, NS)
 
     def call() -> None:
-        must_finding(reflex, evidence)
+        must_finding(reflex, evidence, "1")
         intent = must_intent(reflex, 0, RULE.ladder[0], "enforce", "0", identities.must_span())
         must_outcome(reflex, intent, NS, "")
 

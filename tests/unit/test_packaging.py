@@ -25,6 +25,10 @@ def sensors() -> set[str]:
     return {f"{path.name.removesuffix('.bpf.c')}.bpf.o" for path in (ROOT / "bpf").glob("*.bpf.c")}
 
 
+def sources() -> set[str]:
+    return {f"source/{path.name}" for path in (ROOT / "bpf").glob("*.[ch]")} | {"source/build.py"}
+
+
 def run(*command: str | Path, cwd: Path) -> str:
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -62,7 +66,9 @@ def wheel(clean_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wheel_carries_what_a_daemon_needs(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    assert {name for name in names if name.startswith(OBJECTS)} == {f"{OBJECTS}/{name}" for name in sensors()}
+    assert {name for name in names if name.startswith(OBJECTS)} == {
+        f"{OBJECTS}/{name}" for name in sensors() | sources()
+    }
     assert "controlplane/py.typed" in names
     defaults = {
         f"controlplane/policy/defaults/{path.name}"
@@ -92,7 +98,7 @@ def test_wheel_installs_and_its_command_starts(wheel: Path, tmp_path: Path) -> N
         tmp_path / "bin/python", "-c", "import controlplane; print(controlplane.__file__)", cwd=tmp_path
     )
     assert Path(where.strip()).is_relative_to(site)
-    assert {path.name for path in (site / OBJECTS).iterdir()} == sensors()
+    assert {path.name for path in (site / OBJECTS).glob("*.o")} == sensors()
     assert "reflexarc" in run(tmp_path / "bin/reflexarc", "--version", cwd=tmp_path)
 
 
@@ -139,7 +145,17 @@ def test_object_without_a_source_is_removed(tree: Path) -> None:
     build(tree, tree / "out")
     (tree / "one.bpf.c").unlink()
     build(tree, tree / "out")
-    assert [path.name for path in (tree / "out").iterdir()] == ["two.bpf.o"]
+    assert [path.name for path in (tree / "out").glob("*.o")] == ["two.bpf.o"]
+
+
+def test_sources_lie_beside_the_objects_for_compilers_at_run_time(tree: Path) -> None:
+    build(tree, tree / "out")
+    (tree / "one.bpf.c").unlink()
+    (tree / "shared.h").write_text("/* changed */")
+    build(tree, tree / "out")
+    beside = tree / "out/source"
+    assert {path.name for path in beside.iterdir()} == {"build.py", "shared.h", "two.bpf.c"}
+    assert (beside / "shared.h").read_text() == "/* changed */"
 
 
 def test_broken_source_fails_and_leaves_nothing(tree: Path) -> None:

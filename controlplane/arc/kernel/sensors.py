@@ -5,7 +5,7 @@ A sensor that cannot be loaded here is disabled with its reason; the others go o
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, Literal
 
 from controlplane.arc.kernel.events import GATE, Counter, Gate, Signal
@@ -204,6 +204,10 @@ class Sensors:
             if sensor.name == name:
                 return sensor
         raise KeyError(name)
+
+    def logs(self) -> Iterator[tuple[str, str]]:
+        """All that was said of each sensor that is disabled."""
+        return ((sensor.name, sensor.log) for sensor in self._objects if sensor.log)
 
     def shared_map(self, name: str, key_size: int, value_size: int) -> Map:
         """`counts` or `values`."""

@@ -83,7 +83,8 @@ class Monitor:
     """All streams under the rules in force."""
 
     def __init__(self, numbers: Mapping[str, int]) -> None:
-        self._numbers = numbers
+        self.numbers = numbers
+        """Of every signal, by name."""
         self._rules: tuple[Rule, ...] = ()
         self.places: dict[int, Place] = {}
         """Cgroups by id, others by `must_place_number`."""
@@ -138,7 +139,7 @@ class Monitor:
     def _probes(self, place: Place, kept: Mapping[Rule, Probe]) -> Probes:
         probes: Probes = {}
         for rule in self._rules:
-            number = self._numbers[rule.signal]
+            number = self.numbers[rule.signal]
             if number == place.signal or (place.cgroup and must_concern(rule, place)):
                 probes[number] = (*probes.get(number, ()), kept.get(rule) or Probe(rule))
         return probes

@@ -35,6 +35,7 @@ from controlplane.arc.reflex.victims import Victim
 from controlplane.link.config import Mode
 from controlplane.link.records import Guard, Intent, Reason
 from controlplane.link.rules import Rule, is_empty
+from controlplane.link.signals import BY_NAME, Known
 
 MAX_AWAITED: Final = 4096
 _RANK: Final[Mapping[Mode, int]] = {"off": 0, "observe": 1, "enforce": 2}
@@ -61,8 +62,10 @@ class Engine:
         journal: Journal,
         holdings: Holdings,
         mode: Mode,
+        known: Known = BY_NAME,
     ) -> None:
         self._acts = acts
+        self._known = known
         self._protection = protection
         self._journal = journal
         self._identities = Identities()
@@ -133,7 +136,7 @@ class Engine:
             return
         name = reflex.rule.name
         self.findings[name] = self.findings.get(name, 0) + 1
-        self._journal.must_append(must_finding(reflex, reflex.evidence))
+        self._journal.must_append(must_finding(reflex, reflex.evidence, self._known[reflex.rule.signal].unit))
         reflex.evidence = None
 
     def _must_step(self, reflex: Reflex, rung: Rung) -> None:

@@ -12,7 +12,6 @@ from controlplane.arc.reflex.victims import Victim
 from controlplane.link.config import Mode
 from controlplane.link.records import Effect, Finding, Guard, GuardRefused, Intent, Outcome, Reason, Undo
 from controlplane.link.rules import Rule, Step
-from controlplane.link.signals import BY_NAME
 
 
 class Evidence(NamedTuple):
@@ -57,7 +56,7 @@ def must_text(comm: bytes) -> str:
     return comm.rstrip(b"\0").decode(errors="replace")
 
 
-def must_finding(reflex: Reflex, evidence: Evidence) -> Finding:
+def must_finding(reflex: Reflex, evidence: Evidence, unit: str) -> Finding:
     """What fired, and with what evidence."""
     rule = reflex.rule
     place, who, culprit, test, event, mode = evidence
@@ -68,7 +67,7 @@ def must_finding(reflex: Reflex, evidence: Evidence) -> Finding:
         decided_ns=reflex.decided_ns,
         rule=rule.name,
         signal=rule.signal,
-        unit=BY_NAME[rule.signal].unit,
+        unit=unit,
         cgroup=who.cgroup,
         path=who.path,
         stream="" if place.cgroup else place.path,

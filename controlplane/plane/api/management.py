@@ -13,6 +13,7 @@ import grpc
 
 from controlplane.link import frames, rules
 from controlplane.link.config import Mode
+from controlplane.link.signals import BY_NAME, Known
 from controlplane.plane.api import convert
 from controlplane.plane.api.aio_server import Handlers
 from controlplane.plane.api.errors import ApiError, bad_field
@@ -32,8 +33,9 @@ T = TypeVar("T")
 class Management:
     """The servicer. Methods are named as in the .proto; `handlers` makes them callable."""
 
-    def __init__(self, arc: Arc, story: Story) -> None:
+    def __init__(self, arc: Arc, story: Story, known: Known = BY_NAME) -> None:
         self._arc = arc
+        self._known = known
         self._story = story
 
     async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:
@@ -70,7 +72,7 @@ class Management:
     async def ApplyPolicy(self, request: pb.ApplyPolicyRequest, context: Context) -> pb.ApplyPolicyResponse:
         """Compiles here, has the arc check every rule, and only then has it apply them."""
         try:
-            parsed = rules_of(request.yaml, request.origin or "policy", "api")
+            parsed = rules_of(request.yaml, request.origin or "policy", "api", self._known)
         except PolicyError as error:
             raise bad_field("yaml", str(error)) from error
         checked = [await self._apply(rule, dry_run=True) for rule in parsed]

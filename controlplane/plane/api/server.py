@@ -13,6 +13,7 @@ import grpc
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
+from controlplane.link.signals import BY_NAME, Known
 from controlplane.plane.api import management
 from controlplane.plane.api.aio_server import LIMITS, AioServer, Handlers
 from controlplane.plane.api.front_door import FrontDoor, local_peer
@@ -37,12 +38,12 @@ _HEALTH_LIMITS: Final = (
 
 
 @asynccontextmanager
-async def serve_management(path: Path, arc: Arc, story: Story) -> AsyncIterator[None]:
+async def serve_management(path: Path, arc: Arc, story: Story, known: Known = BY_NAME) -> AsyncIterator[None]:
     """Serves management on a UNIX socket of mode 0600 while the block lasts. Raises OSError."""
     if len(os.fsencode(path)) > MAX_SOCKET_PATH:
         raise OSError(f"the path of a socket has at most {MAX_SOCKET_PATH} bytes: {path}")
     server = AioServer([FrontDoor(roles(), local_peer)], LIMITS)
-    server.register(MANAGEMENT.full_name, management.handlers(Management(arc, story)))
+    server.register(MANAGEMENT.full_name, management.handlers(Management(arc, story, known)))
     for service in (REFLECTION, REFLECTION_V1):
         server.register(service, _reflection())
     before = os.umask(0o177)

@@ -13,6 +13,7 @@ import pytest
 from controlplane.cli import run
 from controlplane.cli.exits import CliError, Exit
 from controlplane.cli.main import main
+from controlplane.compiler.bcc import DIST_PACKAGES
 from controlplane.link.config import Config
 from controlplane.link.rules import Boot, RuleSet
 
@@ -128,8 +129,13 @@ def test_an_unknown_account_is_refused(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 @needs_root
-def test_the_bcc_loader_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert refused(capsys, "--loader", "bcc")[0] == Exit.REFUSED
+def test_without_bcc_its_loader_is_refused() -> None:
+    command = f"mount -t tmpfs none {DIST_PACKAGES} && exec {sys.executable} -m controlplane.cli.main run --loader bcc"
+    done = subprocess.run(
+        ["unshare", "-m", "/bin/sh", "-c", command], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == Exit.FAILED
+    assert done.stderr == "reflexarc: bcc is not installed\nhint: apt install python3-bpfcc\n"
 
 
 def test_the_arc_inherits_what_it_needs(tmp_path: Path) -> None:
