@@ -5,12 +5,22 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import set_patience
+
 ROOT = Path(__file__).resolve().parent.parent
 KERNEL = ROOT / "tests" / "kernel"
 
 
-def pytest_configure() -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """One option of ours."""
+    parser.addoption(
+        "--patience", type=float, default=1, help="factor on all limits of time, for a slow machine"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Find what `make test` finds: bpftool in sbin, Prometheus where `make tools` unpacked it."""
+    set_patience(config.getoption("--patience"))
     extra = [str(ROOT / ".venv/bin"), str(ROOT / ".tools/usr/bin"), "/usr/sbin", "/sbin"]
     os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), *extra])
 

@@ -17,6 +17,7 @@ from controlplane.arc.kernel.cgroups import find_mount
 from controlplane.cli.words import event_line, timeline
 from controlplane.client import Client, Target
 from controlplane.wire import management_pb2 as pb
+from tests.killing import kill_all
 
 REFLEXARC = Path(sys.executable).with_name("reflexarc")
 WATCHDOG_SECONDS = 60
@@ -28,7 +29,7 @@ metadata: {{name: demo-fork-storm}}
 spec:
   signal: process.fork
   scope: {{cgroups: ["{path}"]}}
-  test: {{kind: threshold, above: 200/s, over: 100ms}}
+  test: {{kind: threshold, above: {above}/s, over: 100ms}}
   ladder:
     - {{act: freeze, for: 5s}}
     - {{act: kill, after: 500ms}}
@@ -57,8 +58,7 @@ def own_cgroup() -> Iterator[Path]:
     try:
         yield cgroup
     finally:
-        (cgroup / "cgroup.freeze").write_text("0")
-        (cgroup / "cgroup.kill").write_text("1")
+        kill_all(cgroup)
         while "populated 1" in (cgroup / "cgroup.events").read_text():
             os.sched_yield()
         cgroup.rmdir()
@@ -79,7 +79,7 @@ def own_daemon(folder: Path) -> Iterator[Client]:
             yield client
     finally:
         daemon.send_signal(signal.SIGTERM)
-        daemon.wait(10)
+        daemon.wait()
 
 
 def show_reflex(client: Client, cgroup: Path) -> None:
@@ -100,16 +100,16 @@ def show_reflex(client: Client, cgroup: Path) -> None:
     print("\n".join(timeline(client.reflex(trace_id))))
 
 
-def main() -> None:
-    """Run it under a watchdog."""
+def main(above: int = 200, seconds: int = WATCHDOG_SECONDS) -> None:
+    """Run it under a watchdog. `above`: forks a second that are a storm; a slow machine makes fewer."""
     if os.geteuid() != 0:
         sys.exit("the demo loads eBPF and makes a cgroup: run `sudo make demo`")
-    signal.alarm(WATCHDOG_SECONDS)
+    signal.alarm(seconds)
     with tempfile.TemporaryDirectory(prefix="reflexarc-demo-") as name, own_cgroup() as cgroup:
         folder = Path(name)
         folder.chmod(0o755)
         (folder / "policies.d").mkdir()
-        (folder / "policies.d" / "demo.yaml").write_text(POLICY.format(path=f"/{cgroup.name}"))
+        (folder / "policies.d" / "demo.yaml").write_text(POLICY.format(path=f"/{cgroup.name}", above=above))
         with own_daemon(folder) as client:
             show_reflex(client, cgroup)
 

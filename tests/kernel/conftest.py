@@ -22,6 +22,8 @@ from controlplane.arc.reflex.journal import read_records
 from controlplane.link.config import Config
 from controlplane.link.records import Record
 from controlplane.link.rules import NS, Boot, Rate, Rule, RuleSet, Scope, Step
+from tests.killing import kill_all
+from tests.patience import patient
 
 T = TypeVar("T")
 WATCHDOG_SECONDS = 40
@@ -63,11 +65,10 @@ class TestCgroup:
 
     def clear(self) -> None:
         """Thaw, kill, reap."""
-        (self.directory / "cgroup.freeze").write_text("0")
-        (self.directory / "cgroup.kill").write_text("1")
+        kill_all(self.directory)
         for process in self.started:
             with process:
-                process.wait(10)
+                process.wait(patient(10))
         self.started.clear()
 
     def remove(self) -> None:
@@ -85,7 +86,7 @@ class TestCgroup:
 
 def await_until(true: Callable[[], bool], seconds: float) -> None:
     """For what gives no event: look until it is so, at most `seconds`."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + patient(seconds)
     while not true():
         if time.monotonic() > end:
             pytest.fail(f"not so after {seconds} s")
@@ -95,7 +96,7 @@ def await_until(true: Callable[[], bool], seconds: float) -> None:
 @pytest.fixture(autouse=True)
 def watchdog() -> Iterator[None]:
     """Ends the test run if a test that enforces hangs, whatever it waits in."""
-    signal.alarm(WATCHDOG_SECONDS)
+    signal.alarm(round(patient(WATCHDOG_SECONDS)))
     yield
     signal.alarm(0)
 
@@ -159,7 +160,7 @@ class Turned:
 
     def turn_until(self, true: Callable[[], bool], seconds: float = 10) -> None:
         """Let it react until something is so."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + patient(seconds)
         while not true():
             left = end - time.monotonic()
             if left < 0:

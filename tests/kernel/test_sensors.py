@@ -18,6 +18,7 @@ from controlplane.arc.monitor.gates import CLOSED
 from controlplane.link.rules import NS
 from controlplane.link.signals import SIGNALS
 from tests.kernel.conftest import FORKER, TestCgroup, fork_in
+from tests.patience import patient
 
 EVERY_ONE = Gate(NS, 0, 1, 1)
 
@@ -33,7 +34,7 @@ class Felt:
 
     def await_event(self, wanted: Callable[[Event], bool], seconds: float = 10) -> Event:
         """The first event that is wanted, old or new."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + patient(seconds)
         seen = 0
         while True:
             for event in self.events[seen:]:

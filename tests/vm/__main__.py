@@ -1,0 +1,129 @@
+"""`python -m tests.vm [KERNEL...]`: run the tests on these kernels, or all; `--table` writes docs/kernels.md.
+
+Each run leaves build/vm/<kernel>.json (what came of it) and .console (what the guest printed).
+"""
+
+import argparse
+import signal
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, NoReturn
+
+import msgspec
+
+from tests.vm.image import ImageError, write_vmlinux
+from tests.vm.initramfs import write_initramfs
+from tests.vm.kernels import ROOT, STORE, Kernel, KernelError, chosen, fetched, listed
+from tests.vm.machine import Machine, MachineError
+from tests.vm.results import Results, Test, results_of
+from tests.vm.table import table
+
+OUT: Final = ROOT / "build/vm"
+PAGE: Final = ROOT / "docs/kernels.md"
+SECONDS: Final = 900
+
+
+def prepared(kernel: Kernel, tests: list[str]) -> Machine:
+    """Fetch the kernel and make what it boots from."""
+    unpacked = fetched(kernel)
+    folder = STORE / unpacked.release
+    vmlinux, initramfs = folder / "vmlinux", folder / "initramfs"
+    if not vmlinux.exists():
+        write_vmlinux(unpacked.image, vmlinux)
+    write_initramfs(unpacked.modules, initramfs)
+    console, results = OUT / f"{kernel.name}.console", OUT / f"{kernel.name}.lines"
+    for path in (console, results):
+        path.write_bytes(b"")
+    environment = {"VM_REPO": str(ROOT), "VM_MODULES": str(unpacked.modules), "VM_TESTS": ",".join(tests)}
+    return Machine(vmlinux, initramfs, environment, console, results)
+
+
+def run(kernel: Kernel, machine: Machine, seconds: float) -> Results:
+    """One kernel from power on to power off; what went wrong is in the results."""
+    begun, error = time.monotonic(), ""
+    try:
+        machine.run(seconds)
+    except MachineError as failure:
+        error = str(failure)
+    lines = machine.results.read_bytes().splitlines(keepends=True)
+    whole = [line for line in lines if line.endswith(b"\n")]
+    results = results_of(kernel.name, whole, time.monotonic() - begun, error)
+    (OUT / f"{kernel.name}.json").write_bytes(msgspec.json.format(msgspec.json.encode(results)))
+    return results
+
+
+def show(results: Results) -> None:
+    """One kernel's run, failures in full."""
+    release = results.host.release if results.host else "?"
+    told = ", ".join(f"{results.count(outcome)} {outcome}" for outcome in ("passed", "failed", "skipped"))
+    print(f"  {results.kernel:8}{release:32}{told} in {results.seconds:.0f} s", flush=True)
+    for sensor in results.sensors:
+        if sensor.reason:
+            print(f"      sensor {sensor.name} disabled: {sensor.reason}")
+    for test in results.tests:
+        if test.outcome != "passed":
+            print(f"      {test.outcome} {test.name}{_indented(test)}")
+    if results.error:
+        print(f"      {results.error}", flush=True)
+
+
+def _indented(test: Test) -> str:
+    lines = test.text.strip().splitlines()
+    return f": {lines[0]}" if len(lines) == 1 else "".join(f"\n          {line}" for line in lines)
+
+
+def run_all(kernels: list[Kernel], tests: list[str], jobs: int, seconds: float) -> bool:
+    """Whether all is good. Ends with a line that counts the tests of all kernels."""
+    OUT.mkdir(parents=True, exist_ok=True)
+    machines = [prepared(kernel, tests) for kernel in kernels]
+    done = []
+    with ThreadPoolExecutor(jobs) as pool:
+        for results in pool.map(run, kernels, machines, [seconds] * len(kernels)):
+            show(results)
+            done.append(results)
+    passed, failed, skipped = (
+        sum(each.count(outcome) for each in done) for outcome in ("passed", "failed", "skipped")
+    )
+    broken = sum(bool(each.error) for each in done)
+    print(f"vm: {passed} passed, {failed + broken} failed, {skipped} skipped")
+    return all(each.good for each in done)
+
+
+def write_page() -> None:
+    """From the last run of each kernel; a kernel that was not run is an error."""
+    paths = [OUT / f"{kernel.name}.json" for kernel in listed()]
+    if missing := [path.stem for path in paths if not path.exists()]:
+        sys.exit(f"not run here: {', '.join(missing)}; run `make vm` first")
+    PAGE.write_text(table([msgspec.json.decode(path.read_bytes(), type=Results) for path in paths]))
+
+
+def _stop(*_: object) -> NoReturn:
+    """So that the machines are ended, too."""
+    sys.exit(128 + signal.SIGTERM)
+
+
+def main() -> int:
+    """Exit codes: 0 all good, 1 a test failed or a kernel could not be had or run, 2 usage."""
+    parser = argparse.ArgumentParser(prog="python -m tests.vm", description=__doc__)
+    parser.add_argument(
+        "kernels", nargs="*", metavar="KERNEL", help="names in vagrant/kernels.yaml; all without any"
+    )
+    parser.add_argument("--tests", default="tests/kernel", help="what pytest runs there, separated by commas")
+    parser.add_argument("--jobs", type=int, default=1, help="machines at a time; each takes two processors")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="after which a machine is ended")
+    parser.add_argument("--table", action="store_true", help=f"only write {PAGE.relative_to(ROOT)}")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, _stop)
+    if options.table:
+        write_page()
+        return 0
+    try:
+        good = run_all(chosen(options.kernels), options.tests.split(","), options.jobs, options.seconds)
+    except (KernelError, ImageError) as error:
+        sys.exit(str(error))
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""What runs in the guest: looks at the kernel, attaches every sensor, runs tests, tells each result at once.
+
+`python -m tests.vm.guest PORT TESTS`: the serial port for tests/vm/results.py, and what pytest is to run,
+separated by commas.
+"""
+
+import os
+import subprocess
+import sys
+import termios
+import time
+import tty
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import pytest
+
+from controlplane.arc.kernel.sensors import Sensors
+from tests.vm.results import End, Host, SensorFound, Test, Told
+
+DEMO: Final = "tests/demo/fork_storm.py"
+STORM: Final = "from tests.demo.fork_storm import main; main(above=20, seconds=120)"
+"""Emulated, a process forks some hundred times a second."""
+OPTIONS: Final = (
+    *("-q", "-p", "no:cacheprovider", "--patience", "6", "--timeout", "300"),
+    # About processes and the interpreter, which no kernel changes; emulated, they would take minutes.
+    *("--ignore=tests/kernel/test_daemon.py", "--ignore=tests/kernel/test_hot_path.py"),
+)
+
+
+class Port:
+    """The serial port to the host; each record is out when `tell` returns."""
+
+    def __init__(self, path: str) -> None:
+        self._fd = os.open(path, os.O_WRONLY | os.O_NOCTTY)
+        tty.setraw(self._fd)
+
+    def tell(self, told: Told) -> None:
+        """One line."""
+        line = memoryview(msgspec.json.encode(told) + b"\n")
+        while line:
+            line = line[os.write(self._fd, line) :]
+        termios.tcdrain(self._fd)
+
+
+class Reporter:
+    """A plugin of pytest: every test is told when it is over."""
+
+    def __init__(self, port: Port) -> None:
+        self._port = port
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """A test counts once: by its call, or by a set-up or tear-down that did not pass."""
+        if report.when == "call" or report.outcome != "passed":
+            self._port.tell(Test(report.nodeid, report.outcome, report.duration, _why(report)))
+
+
+def _why(report: pytest.TestReport) -> str:
+    """Of a skip its reason, of a failure the end of what pytest says."""
+    if isinstance(report.longrepr, tuple):
+        return report.longrepr[2].removeprefix("Skipped: ")
+    return report.longreprtext[-2000:]
+
+
+def host() -> Host:
+    """What the kernel offers of what the sensors can make use of."""
+    offers = {
+        "BTF": Path("/sys/kernel/btf/vmlinux").exists(),
+        "BPF LSM": "bpf" in Path("/sys/kernel/security/lsm").read_text().split(","),
+        "PSI": Path("/proc/pressure/memory").exists(),
+    }
+    controllers = Path("/sys/fs/cgroup/cgroup.subtree_control").read_text().split()
+    return Host(os.uname().release, tuple(controllers), offers)
+
+
+def tell_sensors(port: Port) -> None:
+    """Attach all of them once."""
+    sensors = Sensors()
+    for sensor in sensors.all:
+        port.tell(SensorFound(sensor.name, sensor.reason, sensor.signals))
+    sensors.close()
+
+
+def storm() -> Test:
+    """The whole daemon on a fork storm: felt, frozen, killed, told. Its timeline is on the console."""
+    begun = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", STORM], check=False)
+    seconds = time.monotonic() - begun
+    if done.returncode == 0:
+        return Test(DEMO, "passed", seconds)
+    return Test(DEMO, "failed", seconds, f"ended with {done.returncode}; the console has what it said")
+
+
+def main() -> None:
+    """All of it; a crash of this program shows as a missing end."""
+    port = Port(sys.argv[1])
+    port.tell(host())
+    tell_sensors(port)
+    port.tell(storm())
+    pytest.main([*OPTIONS, *sys.argv[2].split(",")], plugins=[Reporter(port)])
+    port.tell(End(time.clock_gettime(time.CLOCK_BOOTTIME)))
+
+
+if __name__ == "__main__":
+    main()
