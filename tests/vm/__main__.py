@@ -4,11 +4,11 @@ Each run leaves build/vm/<kernel>.json (what came of it) and .console (what the 
 """
 
 import argparse
+import asyncio
 import signal
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
-from typing import Final, NoReturn
+from typing import Final
 
 import msgspec
 
@@ -39,11 +39,11 @@ def prepared(kernel: Kernel, tests: list[str]) -> Machine:
     return Machine(vmlinux, initramfs, environment, console, results)
 
 
-def run(kernel: Kernel, machine: Machine, seconds: float) -> Results:
+async def run(kernel: Kernel, machine: Machine, seconds: float) -> Results:
     """One kernel from power on to power off; what went wrong is in the results."""
     begun, error = time.monotonic(), ""
     try:
-        machine.run(seconds)
+        await machine.run(seconds)
     except MachineError as failure:
         error = str(failure)
     lines = machine.results.read_bytes().splitlines(keepends=True)
@@ -73,15 +73,20 @@ def _indented(test: Test) -> str:
     return f": {lines[0]}" if len(lines) == 1 else "".join(f"\n          {line}" for line in lines)
 
 
-def run_all(kernels: list[Kernel], tests: list[str], jobs: int, seconds: float) -> bool:
+async def run_all(kernels: list[Kernel], machines: list[Machine], jobs: int, seconds: float) -> bool:
     """Whether all is good. Ends with a line that counts the tests of all kernels."""
-    OUT.mkdir(parents=True, exist_ok=True)
-    machines = [prepared(kernel, tests) for kernel in kernels]
-    done = []
-    with ThreadPoolExecutor(jobs) as pool:
-        for results in pool.map(run, kernels, machines, [seconds] * len(kernels)):
-            show(results)
-            done.append(results)
+    free = asyncio.Semaphore(jobs)
+
+    async def in_turn(kernel: Kernel, machine: Machine) -> Results:
+        async with free:
+            results = await run(kernel, machine, seconds)
+        show(results)
+        return results
+
+    this = asyncio.current_task()
+    assert this is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
+    done = await asyncio.gather(*map(in_turn, kernels, machines))
     passed, failed, skipped = (
         sum(each.count(outcome) for each in done) for outcome in ("passed", "failed", "skipped")
     )
@@ -98,11 +103,6 @@ def write_page() -> None:
     PAGE.write_text(table([msgspec.json.decode(path.read_bytes(), type=Results) for path in paths]))
 
 
-def _stop(*_: object) -> NoReturn:
-    """So that the machines are ended, too."""
-    sys.exit(128 + signal.SIGTERM)
-
-
 def main() -> int:
     """Exit codes: 0 all good, 1 a test failed or a kernel could not be had or run, 2 usage."""
     parser = argparse.ArgumentParser(prog="python -m tests.vm", description=__doc__)
@@ -114,14 +114,19 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=SECONDS, help="after which a machine is ended")
     parser.add_argument("--table", action="store_true", help=f"only write {PAGE.relative_to(ROOT)}")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, _stop)
     if options.table:
         write_page()
         return 0
+    OUT.mkdir(parents=True, exist_ok=True)
     try:
-        good = run_all(chosen(options.kernels), options.tests.split(","), options.jobs, options.seconds)
+        kernels = chosen(options.kernels)
+        machines = [prepared(kernel, options.tests.split(",")) for kernel in kernels]
     except (KernelError, ImageError) as error:
         sys.exit(str(error))
+    try:
+        good = asyncio.run(run_all(kernels, machines, options.jobs, options.seconds))
+    except asyncio.CancelledError:
+        return 128 + signal.SIGTERM
     return 0 if good else 1
 
 

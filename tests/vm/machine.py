@@ -4,18 +4,18 @@ Emulation in software: it needs no /dev/kvm and is the same everywhere. The host
 virtiofs, results go out through the second serial port.
 """
 
-import subprocess
+import asyncio
+import socket
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 VIRTIOFSD: Final = "/usr/lib/qemu/virtiofsd"
+SHARE: Final = ("-o", "source=/", "-o", "cache=always", "-o", "sandbox=chroot", "-o", "log_level=err")
 MEMORY: Final = "2G"
-START_SECONDS: Final = 10
 
 
 class MachineError(Exception):
@@ -33,45 +33,40 @@ class Machine:
     console: Path
     results: Path
 
-    def run(self, seconds: float) -> None:
+    async def run(self, seconds: float) -> None:
         """Until it powers itself off; raises MachineError when it has not after that time."""
-        with tempfile.TemporaryDirectory(prefix="reflexarc-vm-") as name:
-            socket = Path(name, "host.socket")
-            with (
-                _ended([VIRTIOFSD, f"--socket-path={socket}", *_SHARE], self.console),
-                self._qemu(socket) as qemu,
+        with (
+            tempfile.TemporaryDirectory(prefix="reflexarc-vm-") as folder,
+            socket.socket(socket.AF_UNIX) as host,
+            self.console.open("ab") as log,
+        ):
+            path = f"{folder}/host.socket"
+            host.bind(path)
+            host.listen()
+            share = [VIRTIOFSD, f"--fd={host.fileno()}", *SHARE]
+            async with (
+                _running(share, log, [host.fileno()]),
+                _running(self._command(path), log) as qemu,
             ):
                 try:
-                    code = qemu.wait(seconds)
-                except subprocess.TimeoutExpired as error:
+                    async with asyncio.timeout(seconds):
+                        code = await qemu.wait()
+                except TimeoutError as error:
                     raise MachineError(f"still running after {seconds:.0f} s: see {self.console}") from error
         if code != 0:
             raise MachineError(f"QEMU ended with {code}: see {self.console}")
 
-    @contextmanager
-    def _qemu(self, socket: Path) -> Iterator[subprocess.Popen[bytes]]:
-        end = time.monotonic() + START_SECONDS
-        while not socket.exists():
-            if time.monotonic() > end:
-                raise MachineError(f"{VIRTIOFSD} offers no root: see {self.console}")
-            time.sleep(0.01)
-        with _ended(self._command(socket), self.console) as qemu:
-            yield qemu
-
-    def _command(self, socket: Path) -> list[str]:
+    def _command(self, host: str) -> list[str]:
         words = (f"{name}={value}" for name, value in self.environment.items())
+        # Memory that virtiofsd can map, too.
+        memory = f"memory-backend-memfd,id=memory,size={MEMORY},share=on"
         return [
             *("qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max"),
-            *("-smp", "2", "-m", MEMORY, "-nodefaults", "-no-reboot", "-display", "none", "-nic", "none"),
-            *(
-                "-object",
-                f"memory-backend-memfd,id=memory,size={MEMORY},share=on",
-                "-numa",
-                "node,memdev=memory",
-            ),
+            *("-smp", "2", "-m", MEMORY, "-object", memory, "-numa", "node,memdev=memory"),
+            *("-nodefaults", "-no-reboot", "-display", "none", "-nic", "none"),
             *(
                 "-chardev",
-                f"socket,id=host,path={socket}",
+                f"socket,id=host,path={host}",
                 "-device",
                 "vhost-user-fs-pci,chardev=host,tag=host",
             ),
@@ -81,14 +76,15 @@ class Machine:
         ]
 
 
-_SHARE: Final = ("-o", "source=/", "-o", "cache=always", "-o", "sandbox=chroot", "-o", "log_level=err")
-
-
-@contextmanager
-def _ended(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+@asynccontextmanager
+async def _running(
+    command: Sequence[str], log: IO[bytes], files: Sequence[int] = ()
+) -> AsyncIterator[asyncio.subprocess.Process]:
     """A program that does not outlive this block."""
-    with log.open("ab") as file, subprocess.Popen(command, stdout=file, stderr=file) as process:
-        try:
-            yield process
-        finally:
+    process = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log, pass_fds=files)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
             process.kill()
+            await process.wait()
