@@ -11,18 +11,22 @@ export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/usr/bin:/usr/local/sbin:/usr
 
 PYTHON ?= /usr/bin/python3
 NAME ?=
+KERNEL ?=
 OBJECTS := controlplane/arc/kernel/objects
 
 # First line: to build and run. Second: for tests and benchmarks (gcc compiles the C peers).
 PACKAGES := clang bpftool libbpf-dev libc6-dev python3-venv \
 	clang-format gcc iproute2 strace stress-ng
 
+# For `make vm` alone: the machines, and what their kernels are unpacked with and start with.
+VM_PACKAGES := qemu-system-x86 busybox-static kmod lz4 zstd
+
 # .venv is right if this file exists: its name says for which declarations (what
 # pyproject.toml has before the linters), folder and interpreter.
 KEY = { sed '/^\[tool.ruff\]/Q' pyproject.toml; cat setup.py; echo '$(CURDIR)'; readlink -f '$(PYTHON)'; } | sha256sum | cut -c1-16
 READY := .venv/.ready-$(shell $(KEY))
 
-.PHONY: help setup run test demo lint format bench proto events clean packages objects tools
+.PHONY: help setup run test demo lint format bench vm kernels proto events clean packages objects tools
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | column -t -s'|'
@@ -60,6 +64,13 @@ format: setup ## rewrite Python and C as the linters want it
 bench: setup ## measure beside a peer in the same run; NAME=latency for one of them (root)
 	@.venv/bin/python -m tests.bench $(NAME)
 
+vm: setup ## the kernel tests on other kernels, in emulated machines; KERNEL=6.1 for one of them (root)
+	@$(MAKE) packages PACKAGES='$(VM_PACKAGES)'
+	.venv/bin/python -m tests.vm $(KERNEL)
+
+kernels: $(READY) ## write docs/kernels.md from what `make vm` found
+	@.venv/bin/python -m tests.vm --table
+
 events: setup ## write the Python side of bpf/events.h
 	@target=controlplane/arc/kernel/events.py
 	python bpf/generate.py $(OBJECTS)/contract.bpf.o >$$target.new
@@ -70,7 +81,7 @@ proto: setup ## write controlplane/wire from protos/
 	@python protos/generate.py
 
 clean: ## remove everything that is built, .venv included
-	@rm -rf .venv .tools build dist *.egg-info $(OBJECTS) tests/bench/bin
+	@rm -rf .venv .tools .kernels build dist *.egg-info $(OBJECTS) tests/bench/bin
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -20,8 +20,8 @@ LIST: Final = ROOT / "vagrant/kernels.yaml"
 STORE: Final = ROOT / ".kernels"
 KEYRING: Final = "/usr/share/keyrings/debian-archive-keyring.gpg"
 FLAVOUR: Final = "cloud-amd64"
-PARTS: Final = ("linux-image", "linux-binary", "linux-modules")
-"""Packages of one kernel: all in the first, since Linux 7.2 in the other two."""
+PARTS: Final = ("linux-image", "linux-base", "linux-binary", "linux-modules")
+"""Packages of one kernel: all is in the first, since Linux 7.2 in the others."""
 LISTS_HOURS: Final = 12
 
 
