@@ -112,8 +112,13 @@ def _row(since_ns: int | None, kind: str, text: str) -> str:
 
 def test_words(policy: pb.Policy) -> str:
     """What fires a policy."""
-    if policy.HasField("level"):
-        return f"> {quantity(policy.level.above, policy.signal, '')}"
+    match policy.WhichOneof("test"):
+        case "level":
+            return f"> {quantity(policy.level.above, policy.signal, '')}"
+        case "learned_rate":
+            return f"faster than usual, by chance once in {policy.learned_rate.events:,.3g} events"
+        case "learned_values":
+            return f"higher than usual, by chance once in {policy.learned_values.events:,.3g} events"
     return f"> {NS_PER_S / policy.rate.interval_ns:,.6g}/s, burst {policy.rate.burst}"
 
 

@@ -20,6 +20,8 @@ MAX_GLOB = 256
 MAX_SPAN_NS = 7 * 24 * 3600 * NS
 """Longest `for`, `after`, cooldown and rate window: beyond a week it is a typing error."""
 MAX_LEVEL = 2**63 - 1
+MAX_EVENTS = 10**15
+"""Events between false alarms at most: some 49 bits, within what 32-bit statistics hold."""
 
 ActName = Literal["observe", "freeze", "kill"]
 IRREVERSIBLE: frozenset[str] = frozenset({"kill"})
@@ -38,7 +40,22 @@ class Level(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="level"
     above: int
 
 
-Test = Rate | Level
+class Poisson(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="poisson"):
+    """Events come faster than they used to; while nothing changes, an alarm in `events` of them."""
+
+    events: int
+
+
+class Betting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="betting"):
+    """Values moved up against the stream's own past; while nothing changes, an alarm in `events` of them.
+
+    In replay only: the kernel tells a value when it exceeds a level, and such values are no sample of all.
+    """
+
+    events: int
+
+
+Test = Rate | Level | Poisson | Betting
 
 
 class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -109,11 +126,11 @@ def problems(rule: Rule) -> list[str]:
     return [f"{fault.at}: {fault.message}" for fault in faults(rule)]
 
 
-def faults(rule: Rule) -> Iterator[Fault]:
-    """The same as `problems`, with place and hint apart."""
+def faults(rule: Rule, *, replayed: bool = False) -> Iterator[Fault]:
+    """The same as `problems`, with place and hint apart. `replayed`: it runs on recorded values."""
     yield from _name_faults(rule)
     yield from _scope_faults(rule.scope, rule.mode)
-    yield from _test_faults(rule.test)
+    yield from _test_faults(rule.test, replayed=replayed)
     yield from _ladder_faults(rule)
     if not 0 <= rule.cooldown_ns <= MAX_SPAN_NS:
         yield Fault("spec.cooldown", "must be between 0s and 7d")
@@ -169,7 +186,12 @@ def _names_every_cgroup(glob: str) -> bool:
     return glob != "/" and not glob.strip("/*?")
 
 
-def _test_faults(test: Test) -> Iterator[Fault]:
+def _budget_faults(events: int) -> Iterator[Fault]:
+    if not 2 <= events <= MAX_EVENTS:
+        yield Fault("spec.test.false_alarms", "is too often or too rare to be held")
+
+
+def _test_faults(test: Test, *, replayed: bool) -> Iterator[Fault]:
     match test:
         case Rate(interval_ns, burst):
             if not 1 <= interval_ns <= MAX_SPAN_NS:
@@ -179,6 +201,16 @@ def _test_faults(test: Test) -> Iterator[Fault]:
         case Level(above):
             if not 1 <= above <= MAX_LEVEL:
                 yield Fault("spec.test.above", "must be above zero and below 2^63")
+        case Poisson(events):
+            yield from _budget_faults(events)
+        case Betting(events):
+            yield from _budget_faults(events)
+            if not replayed:
+                yield Fault(
+                    "spec.test.kind",
+                    "histogram is tested in replay only, for the kernel tells values only above a level",
+                    "write `{kind: threshold, above: ...}`, or try it with `reflexarc replay`",
+                )
         case _:
             assert_never(test)
 

@@ -10,24 +10,41 @@ import sys
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Final
+from typing import Final, assert_never
 
 import msgspec
 
 from controlplane.link.config import Config
-from controlplane.link.rules import MAX_RULES, NS, Fault, Level, Rate, Rule, RuleSet, Step, faults
+from controlplane.link.rules import (
+    MAX_RULES,
+    NS,
+    Betting,
+    Fault,
+    Level,
+    Poisson,
+    Rate,
+    Rule,
+    RuleSet,
+    Step,
+    faults,
+)
 from controlplane.link.rules import Test as RuleTest
 from controlplane.link.signals import BY_NAME, Known, Signal
 from controlplane.link.user_sensors import read_signals
 from controlplane.policy import units
 from controlplane.policy.errors import PolicyError, UnitError, suggest
 from controlplane.policy.load import PolicyDocument, policies_of, policy_files, read_bytes
-from controlplane.policy.model import Policy, StepSpec, Test
+from controlplane.policy.model import LearnedRate, LearnedValues, Policy, StepSpec, Test, Threshold
 
 DEFAULTS: Final = Path(__file__).with_name("defaults")
 DEFAULT_FOLDER: Final = Path(Config().policies)
 BAD_POLICY: Final = 3
 OVER_NS: Final = 100_000_000
+ASSUMED_PER_S: Final = 1000
+"""Events in all streams of a policy together, by which a budget of false alarms becomes one per events.
+
+As many as a hundred busy cgroups have. With more of them there are more false alarms than stated.
+"""
 
 
 class _FaultError(Exception):
@@ -57,10 +74,12 @@ def compile_folder(folder: Path, known: Known = BY_NAME, *, defaults: bool = Tru
     return rules
 
 
-def compile_policies(policies: Sequence[PolicyDocument], origin: str, known: Known = BY_NAME) -> list[Rule]:
+def compile_policies(
+    policies: Sequence[PolicyDocument], origin: str, known: Known = BY_NAME, *, replayed: bool = False
+) -> list[Rule]:
     """Rules of policies that are in force together. Without an origin, each bears its file's name.
 
-    Raises PolicyError.
+    Raises PolicyError; `replayed` lets pass what can be tested on recorded values only.
     """
     rules: list[Rule] = []
     seen: dict[str, str] = {}
@@ -71,11 +90,11 @@ def compile_policies(policies: Sequence[PolicyDocument], origin: str, known: Kno
             message = f"the name `{name}` is taken by {seen[name]}"
             raise document.error("$.metadata.name", message, "rename one of them")
         seen[name] = place
-        rules.append(_located(entry, origin or document.file, known))
+        rules.append(_located(entry, origin or document.file, known, replayed=replayed))
     return rules
 
 
-def compile_policy(policy: Policy, origin: str, known: Known) -> Rule:
+def compile_policy(policy: Policy, origin: str, known: Known, *, replayed: bool) -> Rule:
     """One policy as a rule. Raises an error with a Fault, which `_compiled` gives its line."""
     spec = policy.spec
     signal = known.get(spec.signal)
@@ -96,12 +115,37 @@ def compile_policy(policy: Policy, origin: str, known: Known) -> Rule:
         mode=spec.mode,
         origin=origin,
     )
-    for fault in faults(rule):
+    for fault in faults(rule, replayed=replayed):
         raise _FaultError(fault)
     return rule
 
 
 def _test(test: Test, signal: Signal) -> RuleTest:
+    match test:
+        case Threshold():
+            return _threshold(test, signal)
+        case LearnedRate(false_alarms=budget):
+            if signal.kind != "count":
+                message = f"rate counts events, and {signal.name} is measured in {signal.unit}"
+                raise _FaultError(Fault("spec.test.kind", message, "write `kind: histogram`"))
+            return Poisson(events=_events_per_alarm(budget))
+        case LearnedValues(false_alarms=budget):
+            if signal.kind != "value":
+                message = f"histogram takes values, and {signal.name} counts events"
+                raise _FaultError(Fault("spec.test.kind", message, "write `kind: rate`"))
+            return Betting(events=_events_per_alarm(budget))
+        case _:
+            assert_never(test)
+
+
+def _events_per_alarm(budget: str) -> int:
+    try:
+        return round(ASSUMED_PER_S / units.rate_per_s(budget))
+    except UnitError as error:
+        raise _FaultError(Fault("spec.test.false_alarms", str(error), "write for example 1/day")) from None
+
+
+def _threshold(test: Threshold, signal: Signal) -> RuleTest:
     try:
         if signal.kind == "count":
             return _rate(units.rate_per_s(test.above), OVER_NS if test.over is None else test.over)
@@ -128,9 +172,9 @@ def _read(files: Iterable[Path]) -> list[PolicyDocument]:
     return [found for file in files for found in policies_of(read_bytes(file), str(file))]
 
 
-def _located(entry: PolicyDocument, origin: str, known: Known) -> Rule:
+def _located(entry: PolicyDocument, origin: str, known: Known, *, replayed: bool) -> Rule:
     try:
-        return compile_policy(entry.policy, origin, known)
+        return compile_policy(entry.policy, origin, known, replayed=replayed)
     except _FaultError as error:
         fault = error.fault
         message = f"{fault.at}: {fault.message}"

@@ -33,17 +33,34 @@ class Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     description: str = ""
 
 
-class Threshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Threshold(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="threshold"
+):
     """Fires above a rate (a signal that counts) or above a value (a signal that measures)."""
 
-    # a second kind of test makes this the tag of a union
-    kind: Literal["threshold"]
     above: Quantity
     over: Duration | None = None
     """How long a rate must be exceeded; 100 ms unless given. Counts only."""
 
 
-Test = Threshold
+class LearnedRate(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="rate"
+):
+    """Fires when events come faster than they used to. Counts only."""
+
+    false_alarms: Quantity
+    """How often it may fire although nothing has changed, over all streams of the policy."""
+
+
+class LearnedValues(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="histogram"
+):
+    """Fires when values are higher than they used to be. Values only."""
+
+    false_alarms: Quantity
+
+
+Test = Threshold | LearnedRate | LearnedValues
 
 
 class StepSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

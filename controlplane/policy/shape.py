@@ -49,7 +49,7 @@ def _explained(error: msgspec.ValidationError, document: Document, type_: type) 
     if isinstance(error.__cause__, UnitError):
         return document.error(path, f"{where}: {message}", error.__cause__.hint)
     if unknown := _UNKNOWN.fullmatch(message):
-        hint = suggest(unknown[1], _fields_at(type_, path))
+        hint = suggest(unknown[1], _fields_at(type_, path, _value_at(document.value, path)))
         return document.error(f"{path}.{unknown[1]}", f"unknown key {shown(unknown[1])} in {where}", hint)
     if missing := _MISSING.fullmatch(message):
         return document.error(path, f"`{missing[1]}` is missing in {where}")
@@ -72,22 +72,42 @@ def _named(types: str) -> str:
     return " or ".join(_NAMES.get(name, name) for name in types.split(" | ") if name != "null") or "empty"
 
 
-def _fields_at(type_: type, path: str) -> list[str]:
+def _fields_at(type_: type, path: str, value: object) -> list[str]:
+    """Known keys; where a key says which of several structs is meant, those of that one."""
     return [
         field.encode_name
         for part in _types_at(type_, path)
-        if isinstance(part, inspect.StructType)
+        if isinstance(part, inspect.StructType) and _is_meant(part, value)
         for field in part.fields
     ]
 
 
+def _is_meant(part: inspect.StructType, value: object) -> bool:
+    return part.tag_field is None or (isinstance(value, dict) and value.get(part.tag_field) == part.tag)
+
+
 def _choices_at(type_: type, path: str) -> list[str]:
+    around, _, key = path.rpartition(".")
     return [
-        str(value)
-        for part in _types_at(type_, path)
-        if isinstance(part, inspect.LiteralType)
-        for value in part.values
+        *(
+            str(value)
+            for part in _types_at(type_, path)
+            if isinstance(part, inspect.LiteralType)
+            for value in part.values
+        ),
+        *(
+            str(part.tag)
+            for part in _types_at(type_, around)
+            if isinstance(part, inspect.StructType) and part.tag_field == key
+        ),
     ]
+
+
+def _value_at(value: object, path: str) -> object:
+    """The mapping at a path that has no list in it, as those of tagged structs; None elsewhere."""
+    for step in _STEP.finditer(path):
+        value = value.get(step[1]) if isinstance(value, dict) else None
+    return value
 
 
 def _types_at(type_: type, path: str) -> list[inspect.Type]:

@@ -6,7 +6,9 @@ All share one shape, so that a reflex need not know which one fired: feed it wit
 
 from typing import Protocol, assert_never
 
-from controlplane.link.rules import Level, Rate
+from controlplane.arc.monitor.betting import BettingTest
+from controlplane.arc.monitor.counts import PoissonTest
+from controlplane.link.rules import Betting, Level, Poisson, Rate
 from controlplane.link.rules import Test as Parameters
 
 
@@ -73,5 +75,9 @@ def make_test(parameters: Parameters) -> Test:
             return RateTest(parameters)
         case Level():
             return LevelTest(parameters)
+        case Poisson(events=events):
+            return PoissonTest(events)
+        case Betting(events=events):
+            return BettingTest(events)
         case _:
             assert_never(parameters)

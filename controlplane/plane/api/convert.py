@@ -116,6 +116,10 @@ def policy(rule: rules.Rule) -> pb.Policy:
             message.rate.CopyFrom(pb.Rate(interval_ns=interval_ns, burst=burst))
         case rules.Level(above=above):
             message.level.CopyFrom(pb.Level(above=above))
+        case rules.Poisson(events=events):
+            message.learned_rate.CopyFrom(pb.Learned(events=events))
+        case rules.Betting(events=events):
+            message.learned_values.CopyFrom(pb.Learned(events=events))
         case _:
             assert_never(rule.test)
     return message

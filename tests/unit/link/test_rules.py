@@ -6,17 +6,21 @@ import msgspec
 import pytest
 
 from controlplane.link.rules import (
+    MAX_EVENTS,
     MAX_GLOB,
     MAX_GLOBS,
     MAX_LADDER,
     MAX_LEVEL,
     MAX_SPAN_NS,
     NS,
+    Betting,
     Level,
+    Poisson,
     Rate,
     Rule,
     Scope,
     Step,
+    faults,
     problems,
 )
 
@@ -50,6 +54,8 @@ def changed(**fields: object) -> Rule:
         changed(test=Level(1)),
         changed(test=Level(MAX_LEVEL)),
         changed(test=Rate(interval_ns=1, burst=MAX_SPAN_NS)),
+        changed(test=Poisson(2)),
+        changed(test=Poisson(MAX_EVENTS)),
         changed(test=Rate(interval_ns=MAX_SPAN_NS, burst=1)),
         changed(ladder=()),
         changed(ladder=(Step("observe"),) * MAX_LADDER),
@@ -94,6 +100,9 @@ def test_taken(rule: Rule) -> None:
         ({"test": Level(0)}, "spec.test.above"),
         ({"test": Level(-1)}, "spec.test.above"),
         ({"test": Level(MAX_LEVEL + 1)}, "spec.test.above"),
+        ({"test": Poisson(1)}, "spec.test.false_alarms"),
+        ({"test": Poisson(MAX_EVENTS + 1)}, "spec.test.false_alarms"),
+        ({"test": Betting(1000)}, "spec.test.kind"),
         ({"test": Rate(interval_ns=0, burst=1)}, "spec.test.above"),
         ({"test": Rate(interval_ns=-1, burst=1)}, "spec.test.above"),
         ({"test": Rate(interval_ns=MAX_SPAN_NS + 1, burst=1)}, "spec.test.above"),
@@ -116,6 +125,10 @@ def test_taken(rule: Rule) -> None:
 def test_refused(fields: dict[str, Any], at: str) -> None:
     found = problems(changed(**fields))
     assert {problem.partition(": ")[0] for problem in found} == {at}
+
+
+def test_values_that_are_replayed_may_be_learned() -> None:
+    assert [*faults(changed(test=Betting(1000)), replayed=True)] == []
 
 
 def test_says_everything_at_once() -> None:

@@ -1,8 +1,8 @@
 """Gates: what the kernel lets through for a set of rules."""
 
 from controlplane.arc.kernel.events import Gate
-from controlplane.arc.monitor.gates import CLOSED, ROUND_NS, gates_for
-from controlplane.link.rules import NS, Level, Rate, Rule, Test
+from controlplane.arc.monitor.gates import CLOSED, EVER_NS, ROUND_NS, SUMMARY, gates_for
+from controlplane.link.rules import NS, Betting, Level, Poisson, Rate, Rule, Test
 
 SIGNALS = ("process.fork", "cpu.runq_delay")
 
@@ -45,3 +45,19 @@ def test_values_are_told_above_the_lowest_level() -> None:
 def test_level_zero_lets_everything_above_zero_through() -> None:
     rules = [rule("zero", "cpu.runq_delay", Level(0)), rule("high", "cpu.runq_delay", Level(900))]
     assert gates_for(rules, SIGNALS)["cpu.runq_delay"].level == 0
+
+
+def test_a_learned_rate_is_told_of_slow_streams_as_well() -> None:
+    gate = gates_for([rule("learned", "process.fork", Poisson(1000))], SIGNALS)["process.fork"]
+    assert gate == Gate(EVER_NS, 0, SUMMARY, 1)
+
+
+def test_beside_a_small_burst_a_learned_rate_is_told_as_often() -> None:
+    for order in (1, -1):
+        rules = [rule("r", "process.fork", Rate(NS, 8)), rule("learned", "process.fork", Poisson(1000))]
+        assert gates_for(rules[::order], SIGNALS)["process.fork"] == Gate(EVER_NS, 0, 1, 1)
+
+
+def test_what_is_for_replay_opens_nothing() -> None:
+    rules = [rule("replayed", "cpu.runq_delay", Betting(1000))]
+    assert gates_for(rules, SIGNALS)["cpu.runq_delay"] == CLOSED

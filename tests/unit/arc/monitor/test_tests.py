@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controlplane.arc.monitor.tests import LevelTest, RateTest, make_test
-from controlplane.link.rules import NS, Level, Rate
+from controlplane.link.rules import NS, Betting, Level, Poisson, Rate
 
 MS = NS // 1000
 
@@ -60,3 +60,5 @@ def test_level(value: int, *, fires: bool) -> None:
 def test_every_kind_of_parameters_has_a_test() -> None:
     assert make_test(Rate(1, 1)).kind == "rate"
     assert make_test(Level(1)).kind == "level"
+    assert make_test(Poisson(2)).kind == "poisson"
+    assert make_test(Betting(2)).kind == "betting"

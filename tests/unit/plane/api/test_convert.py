@@ -1,9 +1,10 @@
 """Domain values to messages: what is easily got wrong."""
 
 import msgspec
+import pytest
 
 from controlplane.link import records
-from controlplane.link.rules import Level, Rule
+from controlplane.link.rules import Betting, Level, Poisson, Rule, Test
 from controlplane.plane.api import convert
 from controlplane.plane.story import Story, Told
 from controlplane.wire import management_pb2 as pb
@@ -57,3 +58,9 @@ def test_a_culprit_only_where_there_is_one() -> None:
 def test_a_policy_shows_the_test_it_has() -> None:
     policy = convert.policy(Rule(name="p", signal="cpu.runq_delay", test=Level(5_000_000), mode="off"))
     assert (policy.WhichOneof("test"), policy.level.above, policy.mode) == ("level", 5_000_000, pb.MODE_OFF)
+
+
+@pytest.mark.parametrize(("test", "field"), [(Poisson(99), "learned_rate"), (Betting(99), "learned_values")])
+def test_a_policy_shows_what_it_learns(test: Test, field: str) -> None:
+    policy = convert.policy(Rule(name="p", signal="process.fork", test=test))
+    assert (policy.WhichOneof("test"), getattr(policy, field).events) == (field, 99)
