@@ -9,6 +9,9 @@
 #define OPERATION 0xff
 #define PASSED_THROUGH 32
 
+/* Id of the root cgroup. */
+#define ROOT 1
+
 struct issue {
 	u64 since;
 	u64 cgroup;
@@ -43,9 +46,20 @@ static __always_inline u64 issued_request(void *ctx)
 }
 
 /*
- * Who runs now has issued it: exact for reads and direct writes. What a writeback thread issues is the
- * root's, because a bio's own blkcg is of cgroup2 only where the io controller is.
+ * Whose it is by the books of the io controller, as far as that is on and of cgroup2: those hold for what
+ * writeback and the block layer's own threads issue. Else whoever issues it now.
  */
+static __always_inline u64 issuer_of(struct request *request)
+{
+	struct cgroup *cgroup = 0;
+
+	if (HAS_FIELD(struct bio, bi_blkg))
+		cgroup = READ(request, bio, bi_blkg, blkcg, css.cgroup);
+	if (cgroup && is_v2(cgroup) && id_of(cgroup) != ROOT)
+		return id_of(cgroup);
+	return cgroup_of(this_task());
+}
+
 HOOK1(block_rq_issue, void *, first)
 {
 	u64 at = issued_request(ctx);
@@ -54,7 +68,7 @@ HOOK1(block_rq_issue, void *, first)
 	if (!gate_of(SIGNAL_BLOCK_LATENCY) && !gate_of(SIGNAL_BLOCK_ERROR))
 		return;
 	issue.since = bpf_ktime_get_ns();
-	issue.cgroup = cgroup_of(this_task());
+	issue.cgroup = issuer_of((struct request *)at);
 	if (UPDATE(issued, &at, &issue))
 		count(COUNTER_LOST_STORAGE, 1);
 }

@@ -33,6 +33,7 @@ struct cgroup_root {
 };
 
 struct cgroup_subsys_state {
+	struct cgroup *cgroup;
 	unsigned int flags;
 };
 
@@ -92,8 +93,21 @@ struct request_queue {
 	struct gendisk *disk;
 };
 
+struct blkcg {
+	struct cgroup_subsys_state css;
+};
+
+struct blkcg_gq {
+	struct blkcg *blkcg;
+};
+
+struct bio {
+	struct blkcg_gq *bi_blkg;
+};
+
 struct request {
 	struct request_queue *q;
+	struct bio *bio;
 	unsigned int cmd_flags;
 };
 

@@ -1,7 +1,6 @@
 """memory feels a memory cgroup at its limit, what the OOM killer takes, and pages that are touched."""
 
 import mmap
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from controlplane.arc.kernel.events import Gate
 from controlplane.arc.kernel.ring import MappedRing
 from controlplane.link.rules import NS
 from tests.kernel.conftest import TestCgroup, await_until
+from tests.kernel.loop_device import SIZE, LoopDevice, loop_device
 from tests.kernel.test_sensors import EVERY_ONE, Felt
 
 MIB: Final = 1024 * 1024
@@ -72,15 +72,19 @@ def limit(cgroup: TestCgroup) -> Iterator[Limit]:
     made.remove()
 
 
+@pytest.fixture
+def disk() -> Iterator[LoopDevice]:
+    with loop_device() as device:
+        yield device
+
+
 def test_reclaim_at_the_limit_is_a_stall(
-    felt: Felt, cgroup: TestCgroup, limit: Limit, tmp_path: Path
+    felt: Felt, cgroup: TestCgroup, limit: Limit, disk: LoopDevice
 ) -> None:
-    limit.set(16 * MIB)
-    sparse = tmp_path / "sparse"
-    sparse.touch()
-    os.truncate(sparse, 128 * MIB)
+    """What is read is kept in the page cache, at the reader's expense."""
+    limit.set(SIZE // 4)
     felt.sensors.set_gate("memory.reclaim_stall", EVERY_ONE)
-    reader = cgroup.run(*limit.wrapped("dd", f"if={sparse}", "of=/dev/null", "bs=1M", "status=none"))
+    reader = cgroup.run(*limit.wrapped("dd", f"if={disk.path}", "of=/dev/null", "bs=1M", "status=none"))
     event = felt.signal("memory.reclaim_stall", cgroup)
     assert (event.pid, event.comm.rstrip(b"\0")) == (reader.pid, b"dd")
     assert 1000 < event.value < 10 * NS
