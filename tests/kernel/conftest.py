@@ -22,6 +22,7 @@ from controlplane.arc.reflex.journal import read_records
 from controlplane.link.config import Config
 from controlplane.link.records import Record
 from controlplane.link.rules import NS, Boot, Rate, Rule, RuleSet, Scope, Step
+from tests.kernel.felt import WAYS, Felt, feeling
 from tests.killing import kill_all
 from tests.patience import patient
 
@@ -129,6 +130,13 @@ def make_cgroup(mount: Path) -> Iterator[Callable[[], TestCgroup]]:
 def cgroup(make_cgroup: Callable[[], TestCgroup]) -> TestCgroup:
     """One cgroup of the test's own."""
     return make_cgroup()
+
+
+@pytest.fixture(params=WAYS)
+def felt(request: pytest.FixtureRequest) -> Iterator[Felt]:
+    """The sensors, under both loaders."""
+    with feeling(request.param) as felt:
+        yield felt
 
 
 class Turned:

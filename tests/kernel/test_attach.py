@@ -1,24 +1,16 @@
 """A protected program that is moved into a cgroup protects it, as one that is executed there does."""
 
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from controlplane.arc.kernel.events import EventKind
-from controlplane.arc.kernel.ring import MappedRing
 from controlplane.link.records import GuardRefused
 from controlplane.link.rules import Step
 from tests.kernel.conftest import FORKER, TestCgroup, Turned, fork_in, fork_rule
-from tests.kernel.test_sensors import EVERY_ONE, Felt
-
-
-@pytest.fixture
-def felt() -> Iterator[Felt]:
-    feeling = Felt(MappedRing)
-    yield feeling
-    feeling.sensors.close()
+from tests.kernel.felt import EVERY_ONE, Felt
 
 
 def move(process: subprocess.Popen[bytes], before: TestCgroup, after: TestCgroup) -> None:

@@ -10,23 +10,15 @@ import pytest
 
 from controlplane.arc.kernel.events import Event, EventKind
 from controlplane.arc.kernel.keys import device_key, label_of
-from controlplane.arc.kernel.ring import MappedRing
 from controlplane.arc.kernel.sensors import NUMBERS
 from controlplane.arc.monitor.gates import CLOSED
 from controlplane.link.rules import NS
 from tests.kernel.conftest import TestCgroup
+from tests.kernel.felt import EVERY_ONE, Felt
 from tests.kernel.loop_device import LoopDevice, loop_device
-from tests.kernel.test_sensors import EVERY_ONE, Felt
 
 READ: Final = 0
 WRITE: Final = 1
-
-
-@pytest.fixture
-def felt() -> Iterator[Felt]:
-    feeling = Felt(MappedRing)
-    yield feeling
-    feeling.sensors.close()
 
 
 @pytest.fixture

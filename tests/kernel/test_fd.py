@@ -1,16 +1,14 @@
 """fd feels what has run out: descriptors, space on a file system, processes; and nothing else that fails."""
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 from controlplane.arc.kernel.events import Event, Signal
-from controlplane.arc.kernel.ring import MappedRing
 from tests.kernel.conftest import TestCgroup
-from tests.kernel.test_sensors import EVERY_ONE, Felt
+from tests.kernel.felt import EVERY_ONE, Felt
 
 SIGNALS: Final = ("fd.exhausted", "disk.full", "process.fork_refused")
 NUMBERS: Final = {Signal.FD_EXHAUSTED, Signal.DISK_FULL, Signal.PROCESS_FORK_REFUSED}
@@ -50,12 +48,10 @@ raise SystemExit(1)
 
 
 @pytest.fixture
-def felt() -> Iterator[Felt]:
-    feeling = Felt(MappedRing)
+def felt(felt: Felt) -> Felt:
     for signal in SIGNALS:
-        feeling.sensors.set_gate(signal, EVERY_ONE)
-    yield feeling
-    feeling.sensors.close()
+        felt.sensors.set_gate(signal, EVERY_ONE)
+    return felt
 
 
 def only(felt: Felt, event: Event) -> bool:

@@ -9,11 +9,10 @@ from typing import Final
 import pytest
 
 from controlplane.arc.kernel.events import Gate
-from controlplane.arc.kernel.ring import MappedRing
 from controlplane.link.rules import NS
 from tests.kernel.conftest import TestCgroup, await_until
+from tests.kernel.felt import EVERY_ONE, Felt
 from tests.kernel.loop_device import SIZE, LoopDevice, loop_device
-from tests.kernel.test_sensors import EVERY_ONE, Felt
 
 MIB: Final = 1024 * 1024
 V1: Final = Path("/sys/fs/cgroup/memory")
@@ -25,13 +24,6 @@ memory.madvise(mmap.MADV_NOHUGEPAGE)
 """
 BY_ITSELF: Final = f"for at in range(0, len(memory), {mmap.PAGESIZE}): memory[at] = 1"
 BY_THE_KERNEL: Final = "open('/dev/zero', 'rb', buffering=0).readinto(memory)"
-
-
-@pytest.fixture
-def felt() -> Iterator[Felt]:
-    feeling = Felt(MappedRing)
-    yield feeling
-    feeling.sensors.close()
 
 
 class Limit:

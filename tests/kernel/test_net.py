@@ -3,17 +3,16 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final
 
 import pytest
 
 from controlplane.arc.kernel.events import COUNT_STREAM, STREAM_KEY, Event, EventKind, Gate, Signal
-from controlplane.arc.kernel.ring import MappedRing
 from controlplane.cli.host import btf_names
 from controlplane.link.rules import NS
 from tests.kernel.conftest import TestCgroup
-from tests.kernel.test_sensors import EVERY_ONE, Felt
+from tests.kernel.felt import EVERY_ONE, Felt
 
 ROOT: Final = 1
 """Id of the root cgroup, which stands for packets of no socket."""
@@ -49,13 +48,6 @@ assert socket.socket().connect_ex(closed.getsockname())
 input()
 """
 """Connects where nobody listens."""
-
-
-@pytest.fixture
-def felt() -> Iterator[Felt]:
-    feeling = Felt(MappedRing)
-    yield feeling
-    feeling.sensors.close()
 
 
 def python(cgroup: TestCgroup, script: str, *arguments: str) -> subprocess.Popen[bytes]:

@@ -1,7 +1,6 @@
 """Each sensor feels the real thing, with the right value, cgroup and identity."""
 
 import os
-import select
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -10,65 +9,22 @@ from pathlib import Path
 import pytest
 
 from controlplane.arc.kernel.events import COUNT_STREAM, STREAM_KEY, Event, EventKind, Gate, Signal
-from controlplane.arc.kernel.libbpf_ring import LibbpfRing
-from controlplane.arc.kernel.ring import MappedRing, Ring
-from controlplane.arc.kernel.sensors import NAMES, NUMBERS, RING_BYTES, Sensors
+from controlplane.arc.kernel.libbpf import possible_cpus
+from controlplane.arc.kernel.sensors import NAMES, NUMBERS, Sensors
 from controlplane.arc.kernel.watched import Watched
 from controlplane.arc.monitor.gates import CLOSED
 from controlplane.link.rules import NS
 from controlplane.link.signals import SIGNALS
 from tests.kernel.conftest import FORKER, TestCgroup, fork_in
+from tests.kernel.felt import EVERY_ONE, Felt, feeling
 from tests.patience import patient
 
-EVERY_ONE = Gate(NS, 0, 1, 1)
 
-
-class Felt:
-    """The sensors, their ring, and what came out of it."""
-
-    def __init__(self, ring: type[MappedRing] | type[LibbpfRing], ring_bytes: int = RING_BYTES) -> None:
-        self.sensors = Sensors(ring_bytes)
-        fd = self.sensors.ring_fd
-        self.ring: Ring = MappedRing(fd, ring_bytes) if ring is MappedRing else LibbpfRing(fd)
-        self.events: list[Event] = []
-
-    def await_event(self, wanted: Callable[[Event], bool], seconds: float = 10) -> Event:
-        """The first event that is wanted, old or new."""
-        end = time.monotonic() + patient(seconds)
-        seen = 0
-        while True:
-            for event in self.events[seen:]:
-                if wanted(event):
-                    return event
-            seen = len(self.events)
-            left = end - time.monotonic()
-            if left < 0:
-                pytest.fail(f"no such event in {self.events}")
-            select.select([self.ring.fd], [], [], left)
-            self.ring.must_drain(self.events.append)
-
-    def signal(self, name: str, cgroup: TestCgroup, seconds: float = 10) -> Event:
-        """The first event of a signal in a cgroup."""
-        return self.await_event(
-            lambda event: (
-                (event.kind, event.signal, event.cgroup) == (EventKind.SIGNAL, NUMBERS[name], cgroup.id)
-            ),
-            seconds,
-        )
-
-    def life(self, kind: EventKind, cgroup: int, value: int = 0) -> Event:
-        """The first event of a cgroup's life of that kind."""
-        return self.await_event(
-            lambda event: (event.kind, event.cgroup, event.value) == (kind, cgroup, value)
-        )
-
-
-@pytest.fixture(params=[MappedRing, LibbpfRing], ids=["mapped", "libbpf"])
+@pytest.fixture(params=["core", "libbpf", "bcc", "perf"])
 def felt(request: pytest.FixtureRequest) -> Iterator[Felt]:
-    """Under both readers of the ring."""
-    feeling = Felt(request.param)
-    yield feeling
-    feeling.sensors.close()
+    """Under both loaders and all readers of a ring."""
+    with feeling(request.param) as felt:
+        yield felt
 
 
 def test_all_sensors_attach_here(felt: Felt) -> None:
@@ -265,15 +221,21 @@ def test_a_dead_cgroup_leaves_no_stream_in_the_kernel(felt: Felt, cgroup: TestCg
     assert counts.lookup(key) is None
 
 
-def test_what_a_full_ring_loses_is_counted(cgroup: TestCgroup) -> None:
-    felt = Felt(MappedRing, 16 * 1024)
+@pytest.mark.parametrize("perf", [False, True], ids=["ring", "perf"])
+def test_what_a_full_ring_loses_is_counted(cgroup: TestCgroup, *, perf: bool) -> None:
+    sensors = Sensors(16 * 1024, loader="bcc" if perf else "core", perf=perf)
     try:
-        felt.sensors.set_gate("process.fork", Gate(0, 0, 1, 1))  # every batch is a round of its own
-        shell = cgroup.run("sh", "-c", "for i in $(seq 400); do (:); done")
-        shell.wait(20)
-        felt.sensors.set_gate("process.fork", CLOSED)
-        status = felt.sensors.sensor("process").status()
+        ring = sensors.open_ring()
+        sensors.set_gate("process.fork", Gate(0, 0, 1, 1))  # every batch is a round of its own
+        shell = cgroup.run("sh", "-c", f"for i in $(seq {1000 * possible_cpus()}); do (:); done")
+        shell.wait(patient(20))
+        sensors.set_gate("process.fork", CLOSED)
+        status = sensors.sensor("process").status()
         assert status.lost["ring"] > 0
         assert status.seen == status.emitted + status.lost["ring"]
+        taken: list[Event] = []
+        while ring.must_drain(taken.append):
+            pass
+        assert len([event for event in taken if event.kind == EventKind.SIGNAL]) == status.emitted
     finally:
-        felt.sensors.close()
+        sensors.close()

@@ -7,19 +7,16 @@ from socket import AF_INET, SOCK_DGRAM, socket
 import pytest
 
 from controlplane.arc.kernel.events import STREAM_KEY, VALUE_STREAM, Gate, Signal, ValueStream
-from controlplane.arc.kernel.ring import MappedRing
 from controlplane.link.rules import NS
-from tests.kernel.test_sensors import Felt
+from tests.kernel.felt import Felt
 
 CPU = 0
 
 
 @pytest.fixture
-def felt() -> Iterator[Felt]:
-    feeling = Felt(MappedRing)
-    feeling.sensors.set_gate("softirq.time", Gate(NS // 10, 0, 0, 1))
-    yield feeling
-    feeling.sensors.close()
+def felt(felt: Felt) -> Felt:
+    felt.sensors.set_gate("softirq.time", Gate(NS // 10, 0, 0, 1))
+    return felt
 
 
 @pytest.fixture

@@ -6,23 +6,15 @@ from pathlib import Path
 import pytest
 
 from controlplane.arc.kernel.events import Gate, Signal
-from controlplane.arc.kernel.ring import MappedRing
 from controlplane.arc.kernel.sensors import tick_ns
 from controlplane.link.rules import NS
 from tests.kernel.conftest import TestCgroup
+from tests.kernel.felt import EVERY_ONE, Felt
 from tests.kernel.loop_device import LoopDevice, loop_device
-from tests.kernel.test_sensors import EVERY_ONE, Felt
 
 EVERY_PAUSE = Gate(1, 0, 1, 1)
 LONGEST_NS = NS // 5
 """MAX_PAUSE of mm/page-writeback.c."""
-
-
-@pytest.fixture
-def felt() -> Iterator[Felt]:
-    feeling = Felt(MappedRing)
-    yield feeling
-    feeling.sensors.close()
 
 
 @pytest.fixture
