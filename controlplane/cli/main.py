@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "mode": "set the mode of the daemon or of one policy",
     "history": "reflexes so far, step by step",
     "undo": "undo acts in force now",
+    "replay": "run policies over recorded values",
 }
 """Command, which is also the name of its module, and its line of help."""
 
