@@ -74,23 +74,6 @@
 #define INSERT(name, key, value) PUT(name, key, value, BPF_NOEXIST)
 #define DELETE(name, key) HELPER(BPF_FUNC_map_delete_elem, long, void *, const void *)(MAP_AT(name), key)
 
-/*
- * Something kept for each task, by pid: a raw tracepoint has no typed pointer, which task storage needs. LRU,
- * because nobody takes out those that leave; PID_MAX_DEFAULT entries.
- */
-#define TASK_MAP(name, value_type) MAP_LRU(name, u32, value_type, 32768)
-#define TASK_GET(name, task)                                                                                 \
-	({                                                                                                   \
-		u32 _pid = READ(task, pid);                                                                  \
-		LOOKUP(name, &_pid);                                                                         \
-	})
-#define TASK_SET(name, task, to)                                                                             \
-	({                                                                                                   \
-		u32 _pid = READ(task, pid);                                                                  \
-		typeof(to) _kept = to;                                                                       \
-		UPDATE(name, &_pid, &_kept);                                                                 \
-	})
-
 #ifdef REFLEXARC_PERF
 #define RING(name, bytes) BPF_PERF_OUTPUT(name)
 #define OUTPUT(ctx, name, event)                                                                             \
@@ -102,8 +85,6 @@
 	HELPER(BPF_FUNC_ringbuf_output, long, void *, void *, u64, u64)                                      \
 	(MAP_AT(name), event, sizeof(*(event)), 0)
 #endif
-
-#define THIS_TASK() ((struct task_struct *)bpf_get_current_task())
 
 /*
  * Add to a u32 in which every CPU counts; what it is now. bcc's LLVM does not know the instruction

@@ -223,22 +223,6 @@ static inline __attribute__((always_inline)) long state_of(struct task_struct *t
 #define INSERT(name, key, value) bpf_map_update_elem(&name, key, value, BPF_NOEXIST)
 #define DELETE(name, key) bpf_map_delete_elem(&name, key)
 
-/* Something kept for each task for a short while, by thread id; the one not touched longest gives way. */
-#define MAX_TASKS 16384
-#define TASK_MAP(name, value_type) MAP_LRU(name, u32, value_type, MAX_TASKS)
-#define TASK_GET(name, task)                                                                                 \
-	({                                                                                                   \
-		u32 _thread = READ(task, pid);                                                               \
-		LOOKUP(name, &_thread);                                                                      \
-	})
-/* Not 0 when there was no room. */
-#define TASK_SET(name, task, to)                                                                             \
-	({                                                                                                   \
-		u32 _thread = READ(task, pid);                                                               \
-		typeof(to) _kept = to;                                                                       \
-		UPDATE(name, &_thread, &_kept);                                                              \
-	})
-
 /* The clock of a task's run queue, and when the scheduler queued it there by its own books
  * (CONFIG_SCHED_INFO, kept for /proc/pid/schedstat). For pointers that a BTF-typed tracepoint handed out:
  * they are read directly, at a tenth of the cost of READ. */

@@ -21,6 +21,22 @@
 #define __always_inline inline __attribute__((always_inline))
 #endif
 
+/* Something kept for each task for a short while, by thread id; the one not touched longest gives way. */
+#define MAX_TASKS 16384
+#define TASK_MAP(name, value_type) MAP_LRU(name, u32, value_type, MAX_TASKS)
+#define TASK_GET(name, task)                                                                                 \
+	({                                                                                                   \
+		u32 _thread = READ(task, pid);                                                               \
+		LOOKUP(name, &_thread);                                                                      \
+	})
+/* Not 0 when there was no room. */
+#define TASK_SET(name, task, to)                                                                             \
+	({                                                                                                   \
+		u32 _thread = READ(task, pid);                                                               \
+		typeof(to) _kept = to;                                                                       \
+		UPDATE(name, &_thread, &_kept);                                                              \
+	})
+
 /* clone, fork, vfork, clone3; the newer architectures have the first and the last. */
 #if defined(__TARGET_ARCH_x86)
 #define MAKES_A_TASK(call) ((call) == 56 || (call) == 57 || (call) == 58 || (call) == 435)
