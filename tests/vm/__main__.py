@@ -16,7 +16,7 @@ from tests.vm.image import ImageError, write_vmlinux
 from tests.vm.initramfs import write_initramfs
 from tests.vm.kernels import ROOT, STORE, Kernel, KernelError, chosen, fetched, listed
 from tests.vm.machine import Machine, MachineError
-from tests.vm.results import Results, Test, results_of
+from tests.vm.results import Ran, Results, results_of
 from tests.vm.table import table
 
 OUT: Final = ROOT / "build/vm"
@@ -68,7 +68,7 @@ def show(results: Results) -> None:
         print(f"      {results.error}", flush=True)
 
 
-def _indented(test: Test) -> str:
+def _indented(test: Ran) -> str:
     lines = test.text.strip().splitlines()
     return f": {lines[0]}" if len(lines) == 1 else "".join(f"\n          {line}" for line in lines)
 
@@ -110,7 +110,7 @@ def main() -> int:
         "kernels", nargs="*", metavar="KERNEL", help="names in vagrant/kernels.yaml; all without any"
     )
     parser.add_argument("--tests", default="tests/kernel", help="what pytest runs there, separated by commas")
-    parser.add_argument("--jobs", type=int, default=1, help="machines at a time; each takes two processors")
+    parser.add_argument("--jobs", type=int, default=2, help="machines at a time; one keeps more than a processor busy")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="after which a machine is ended")
     parser.add_argument("--table", action="store_true", help=f"only write {PAGE.relative_to(ROOT)}")
     options = parser.parse_args()

@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from controlplane.arc.kernel.sensors import Sensors
-from tests.vm.results import End, Host, SensorFound, Test, Told
+from tests.vm.results import End, Host, Ran, SensorFound, Told
 
 DEMO: Final = "tests/demo/fork_storm.py"
 STORM: Final = "from tests.demo.fork_storm import main; main(above=20, seconds=120)"
@@ -53,7 +53,7 @@ class Reporter:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """A test counts once: by its call, or by a set-up or tear-down that did not pass."""
         if report.when == "call" or report.outcome != "passed":
-            self._port.tell(Test(report.nodeid, report.outcome, report.duration, _why(report)))
+            self._port.tell(Ran(report.nodeid, report.outcome, report.duration, _why(report)))
 
 
 def _why(report: pytest.TestReport) -> str:
@@ -82,14 +82,14 @@ def tell_sensors(port: Port) -> None:
     sensors.close()
 
 
-def storm() -> Test:
+def storm() -> Ran:
     """The whole daemon on a fork storm: felt, frozen, killed, told. Its timeline is on the console."""
     begun = time.monotonic()
     done = subprocess.run([sys.executable, "-c", STORM], check=False)
     seconds = time.monotonic() - begun
     if done.returncode == 0:
-        return Test(DEMO, "passed", seconds)
-    return Test(DEMO, "failed", seconds, f"ended with {done.returncode}; the console has what it said")
+        return Ran(DEMO, "passed", seconds)
+    return Ran(DEMO, "failed", seconds, f"ended with {done.returncode}; the console has what it said")
 
 
 def main() -> None:

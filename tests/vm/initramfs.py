@@ -7,7 +7,7 @@ import gzip
 import lzma
 import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +22,7 @@ def write_initramfs(modules: Path, target: Path) -> None:
     base, release = modules.parents[2], modules.name
     subprocess.run(["depmod", "-b", base, release], check=True)
     files = {"init": INIT.read_bytes(), "bin/busybox": BUSYBOX.read_bytes()}
-    loaded = [*_in_order(dependencies((modules / "modules.dep").read_text()))]
+    loaded = in_order(dependencies((modules / "modules.dep").read_text()), NEEDED)
     for path in loaded:
         files[f"modules/{_plain(path)}"] = _module(modules / path)
     files["modules/order"] = "".join(f"{_plain(path)}\n" for path in loaded).encode()
@@ -34,15 +34,13 @@ def write_initramfs(modules: Path, target: Path) -> None:
 def dependencies(text: str) -> dict[str, list[str]]:
     """modules.dep: name of a module -> its file and those it needs, in the order in which they are listed."""
     lines = (line.replace(":", "").split() for line in text.splitlines())
-    return {_plain(files[0]).removesuffix(".ko").replace("-", "_"): files for files in lines}
+    return {_plain(files[0]).removesuffix(".ko").replace("-", "_"): files for files in lines if files}
 
 
-def _in_order(known: dict[str, list[str]]) -> Iterator[str]:
-    """What must be loaded, each after what it needs. A module that is not known is built in."""
-    seen: dict[str, None] = {}
-    for name in NEEDED:
-        seen.update(dict.fromkeys(reversed(known.get(name, []))))
-    yield from seen
+def in_order(known: dict[str, list[str]], names: Iterable[str]) -> list[str]:
+    """Files to load for modules of these names, each after what it needs. One that is unknown is built in."""
+    needed = (path for name in names for path in reversed(known.get(name, [])))
+    return list(dict.fromkeys(needed))
 
 
 def _plain(path: str) -> str:

@@ -68,22 +68,22 @@ def chosen(names: Iterable[str]) -> list[Kernel]:
 def fetched(kernel: Kernel) -> Unpacked:
     """Its newest release, from the store or from the mirror; raises KernelError."""
     apt = _Apt(STORE / "apt")
-    release, packages = _newest(kernel, apt.available(kernel.suite))
+    release, packages = newest(kernel, apt.available(kernel.suite))
     folder = STORE / release
     if not folder.exists():
         _unpack(apt.download(packages), folder)
     return _files(release, folder)
 
 
-def _newest(kernel: Kernel, available: dict[str, str]) -> tuple[str, list[str]]:
+def newest(kernel: Kernel, available: dict[str, str]) -> tuple[str, list[str]]:
     """The release and its packages as `name=version`. `available`: name -> version, of one suite."""
-    form = re.compile(rf"(?:{'|'.join(PARTS)})-(\d+\.\d+[.\d]*\S*-{FLAVOUR})")
+    form = re.compile(rf"(?:{'|'.join(PARTS)})-([0-9]+\.[0-9]\S*-{FLAVOUR})")
     releases = {match[1] for name in available if (match := form.fullmatch(name))}
-    of_series = [each for each in releases if re.match(rf"{re.escape(kernel.series)}(\.|$)", f"{each}")]
-    candidates = of_series if kernel.series else list(releases)
-    if not candidates:
-        raise KernelError(f"{kernel.suite} has no {FLAVOUR} kernel {kernel.series or 'at all'}")
-    release = max(candidates, key=_order)
+    if kernel.series:
+        releases = {release for release in releases if release.startswith(f"{kernel.series}.")}
+    if not releases:
+        raise KernelError(f"{kernel.suite} has no {FLAVOUR} kernel {kernel.series}".rstrip())
+    release = max(releases, key=_order)
     names = [f"{part}-{release}" for part in PARTS if f"{part}-{release}" in available]
     return release, [f"{name}={available[name]}" for name in names]
 

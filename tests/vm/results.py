@@ -25,7 +25,7 @@ class SensorFound(msgspec.Struct, frozen=True, tag="sensor"):
     notes: str = ""
 
 
-class Test(msgspec.Struct, frozen=True, tag="test"):
+class Ran(msgspec.Struct, frozen=True, tag="test"):
     """One test, or one smoke run of the daemon. `text`: why it failed or was skipped."""
 
     name: str
@@ -40,7 +40,7 @@ class End(msgspec.Struct, frozen=True, tag="end"):
     seconds: float
 
 
-Told = Host | SensorFound | Test | End
+Told = Host | SensorFound | Ran | End
 
 
 class Results(msgspec.Struct, frozen=True):
@@ -49,7 +49,7 @@ class Results(msgspec.Struct, frozen=True):
     kernel: str
     host: Host | None
     sensors: tuple[SensorFound, ...]
-    tests: tuple[Test, ...]
+    tests: tuple[Ran, ...]
     seconds: float
     error: str = ""
 
@@ -73,7 +73,7 @@ def results_of(kernel: str, lines: Iterable[bytes], seconds: float, error: str) 
         kernel=kernel,
         host=hosts[0] if hosts else None,
         sensors=tuple(each for each in told if isinstance(each, SensorFound)),
-        tests=tuple(each for each in told if isinstance(each, Test)),
+        tests=tuple(each for each in told if isinstance(each, Ran)),
         seconds=seconds,
         error=error,
     )

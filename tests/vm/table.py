@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 from typing import Final
 
-from tests.vm.results import Results, Test
+from tests.vm.results import Ran, Results
 
 HEAD: Final = """\
 <!-- Written by `make kernels` from the last runs of `make vm`; do not edit. -->
@@ -70,11 +70,11 @@ def _tests(runs: Sequence[Results]) -> Iterator[tuple[str, list[str]]]:
         yield f"`{file}`", [_share([test for test in run.tests if _file(test) == file]) for run in runs]
 
 
-def _file(test: Test) -> str:
+def _file(test: Ran) -> str:
     return PurePath(test.name.partition("::")[0]).name
 
 
-def _share(tests: Sequence[Test]) -> str:
+def _share(tests: Sequence[Ran]) -> str:
     run = [test for test in tests if test.outcome != "skipped"]
     return f"{sum(test.outcome == 'passed' for test in run)} of {len(run)}" if tests else "not run"
 
