@@ -110,7 +110,7 @@ def main() -> int:
         "kernels", nargs="*", metavar="KERNEL", help="names in vagrant/kernels.yaml; all without any"
     )
     parser.add_argument("--tests", default="tests/kernel", help="what pytest runs there, separated by commas")
-    parser.add_argument("--jobs", type=int, default=2, help="machines at a time; one keeps more than a processor busy")
+    parser.add_argument("--jobs", type=int, default=2, help="machines at a time")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="after which a machine is ended")
     parser.add_argument("--table", action="store_true", help=f"only write {PAGE.relative_to(ROOT)}")
     options = parser.parse_args()
