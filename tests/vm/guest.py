@@ -23,7 +23,7 @@ DEMO: Final = "tests/demo/fork_storm.py"
 STORM: Final = "from tests.demo.fork_storm import main; main(above=20, seconds=120)"
 """Emulated, a process forks some hundred times a second."""
 OPTIONS: Final = (
-    *("-q", "-p", "no:cacheprovider", "--patience", "6", "--timeout", "300"),
+    *("-q", "--color=no", "-p", "no:cacheprovider", "--patience", "6", "--timeout", "300"),
     # About processes and the interpreter, which no kernel changes; emulated, they would take minutes.
     *("--ignore=tests/kernel/test_daemon.py", "--ignore=tests/kernel/test_hot_path.py"),
 )
