@@ -128,17 +128,18 @@ class Bcc:
             *(0, 0, log, len(log), None, *self._attach_type),
         )
         if program < 0:
-            raise CompileError(log.value.decode(errors="replace") or failed(f"load {name}"))
+            said = log.value.decode(errors="replace")
+            raise CompileError(f"{failed(name, 'load')}\n{said}")
         link = self._lib.bpf_attach_raw_tracepoint(program, word)
         if link < 0:
-            raise CompileError(failed(f"attach {name}"))
+            raise CompileError(failed(name, "attach"))
         return program, link
 
 
-def failed(what: str) -> str:
+def failed(program: str, what: str) -> str:
     """The error of the last call of libbcc, in libbpf's words."""
     code = ctypes.get_errno() or errno.EINVAL
-    return f"libbpf: failed to {what}: {os.strerror(code)}"
+    return f"libbpf: prog '{program}': failed to {what}: {os.strerror(code)}"
 
 
 def with_maps(code: bytes, maps: dict[int, int]) -> bytes:

@@ -22,6 +22,7 @@ from controlplane.arc.reflex.journal import read_records
 from controlplane.link.config import Config
 from controlplane.link.records import Record
 from controlplane.link.rules import NS, Boot, Rate, Rule, RuleSet, Scope, Step
+from controlplane.link.user_sensors import UserSensor
 from tests.kernel.felt import WAYS, Felt, feeling
 from tests.killing import kill_all
 from tests.patience import patient
@@ -142,9 +143,9 @@ def felt(request: pytest.FixtureRequest) -> Iterator[Felt]:
 class Turned:
     """An arc which the test turns by hand."""
 
-    def __init__(self, config: Config, rules: Sequence[Rule]) -> None:
+    def __init__(self, config: Config, rules: Sequence[Rule], sensors: tuple[UserSensor, ...]) -> None:
         self.config = config
-        self.arc = Arc(Boot(config, RuleSet(tuple(rules))))
+        self.arc = Arc(Boot(config, RuleSet(tuple(rules)), sensors))
         self.arc.arm()
         self.running = True
 
@@ -200,8 +201,8 @@ def turn(tmp_path: Path) -> Iterator[Callable[..., Turned]]:
     """Starts arcs with given rules; `turn(rule, ..., mode="observe")`."""
     running: list[Turned] = []
 
-    def start(*rules: Rule, **changes: object) -> Turned:
-        running.append(Turned(config_for(tmp_path, **changes), rules))
+    def start(*rules: Rule, sensors: tuple[UserSensor, ...] = (), **changes: object) -> Turned:
+        running.append(Turned(config_for(tmp_path, **changes), rules, sensors))
         return running[-1]
 
     yield start

@@ -6,6 +6,7 @@ Knows nothing of sensors or events. Every call here is made while starting or on
 
 import ctypes
 import errno
+import mmap
 import os
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -13,6 +14,8 @@ from typing import Any, Final
 from controlplane.arc.kernel.reasons import shortened
 
 MAX_LOG: Final = 256 * 1024
+MAX_LINE: Final = 16 * 1024 * 1024
+"""The verifier's whole log is one line to libbpf, and its end is what matters."""
 
 _lib = ctypes.CDLL("libbpf.so.1", use_errno=True)
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -59,15 +62,20 @@ class Log:
     def __init__(self) -> None:
         self._lines: list[bytes] = []
         self._size = 0
+        # Takes no memory before something is written, nor after it has been taken out.
+        self._memory = mmap.mmap(-1, MAX_LINE)
+        self._buffer = (ctypes.c_char * MAX_LINE).from_buffer(self._memory)
         self._callback = _PRINT(self._take)
         _set_print(self._callback)
 
     def _take(self, _level: int, form: bytes, arguments: int) -> int:
         if self._size < MAX_LOG:
-            buffer = ctypes.create_string_buffer(8192)
-            _vsnprintf(buffer, len(buffer), form, arguments)
-            self._lines.append(buffer.value)
-            self._size += len(buffer.value)
+            _vsnprintf(self._buffer, MAX_LINE, form, arguments)
+            line = self._buffer.value
+            self._lines.append(line[-MAX_LOG:])
+            self._size += len(line)
+            if len(line) >= mmap.PAGESIZE:
+                self._memory.madvise(mmap.MADV_DONTNEED)
         return 0
 
     def clear(self) -> None:

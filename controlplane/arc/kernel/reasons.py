@@ -9,9 +9,11 @@ _COMPILER: Final = re.compile(
     r"^(?P<place>[^:\s]+:\d+)(?::\d+)?: (?:fatal )?error: (?P<what>.*)$", re.MULTILINE
 )
 _FATAL: Final = re.compile(r"^(?:LLVM ERROR|fatal error|error): .*$", re.MULTILINE)
-_SOURCE: Final = re.compile(r"^; (?P<text>.*)$", re.MULTILINE)
-_VERDICT: Final = re.compile(r"^processed \d+ insns.*$", re.MULTILINE)
-_NOISE: Final = re.compile(r"^(?:\d+: |R\d+[ =_]|from \d|; |processed |verification time|stack depth|$)")
+_SOURCE: Final = re.compile(r"^; (?P<text>\S.*?)(?: @ (?P<place>\S+:\d+))?$", re.MULTILINE)
+_PROGRAM: Final = re.compile(r"^libbpf: prog '(\w+)': .*fail", re.MULTILINE)
+_VERDICT: Final = re.compile(r"^processed \d+ insns", re.MULTILINE)
+_STATE: Final = re.compile(r"^(?:\d+: |R\d+(?:_\w+)?=|from \d+ to |;|libbpf: |-- |$)")
+"""Lines of the verifier that only follow its way."""
 _LIBBPF: Final = "libbpf: "
 
 
@@ -30,17 +32,18 @@ def _from_compiler(log: str) -> str:
 
 
 def _from_verifier(log: str) -> str:
-    """Its last words before the summary, with the line of the source it was at."""
+    """Its last words before the summary, with the program and the line of the source it was at."""
     end = _VERDICT.search(log)
     if end is None:
         return ""
     said = log[: end.start()]
-    words = [line for line in said.splitlines() if not _NOISE.match(line) and not line.startswith(_LIBBPF)]
+    words = [line.strip() for line in said.splitlines() if not _STATE.match(line)]
     if not words:
         return ""
-    places = _SOURCE.findall(said)
-    place = f" (at `{places[-1].strip()}`)" if places else ""
-    return f"{words[-1].strip()}{place}"
+    program = _PROGRAM.search(log)
+    at = list(_SOURCE.finditer(said))
+    place = f" ({at[-1]['place'] or 'at'}: {at[-1]['text']})" if at else ""
+    return f"{program[1]}: {words[-1]}{place}" if program else f"{words[-1]}{place}"
 
 
 def _from_libbpf(log: str) -> str:
