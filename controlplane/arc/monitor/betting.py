@@ -38,12 +38,12 @@ class Baseline:
     __slots__ = ("counts", "handicap", "payoffs", "scores", "total")
 
     def __init__(self) -> None:
-        self.counts = array("d", bytes(8 * BUCKETS))
+        self.counts = array("f", bytes(4 * BUCKETS))
         self.total = 0.0
         self.handicap = 1.0
         """What payoffs are divided by: a stream that drifts up would pay more than 1 on average."""
-        self.payoffs = array("d", bytes(8 * BUCKETS))
-        self.scores = array("d", bytes(8 * BUCKETS))
+        self.payoffs = array("f", bytes(4 * BUCKETS))
+        self.scores = array("f", bytes(4 * BUCKETS))
         """Logarithms of the payoffs."""
 
     def must_learn(self, fresh: "array[int]", number: int) -> None:
@@ -107,7 +107,7 @@ class BettingTest:
     def __init__(self, events: int) -> None:
         """`events` pass on average between alarms that mean nothing."""
         self._baseline = Baseline()
-        self._fresh = array("L", bytes(8 * BUCKETS))
+        self._fresh = array("I", bytes(4 * BUCKETS))
         self._fresh_total = self._left = FIRST_TABLE
         """Values that make the next table, and how many of them are missing."""
         self._thinning = Thinning()
@@ -143,26 +143,38 @@ class BettingTest:
 
     def _must_look(self, bucket: int) -> None:
         thinning, baseline = self._thinning, self._baseline
-        thinning.must_measure(baseline.scores[bucket])
-        self._wait = thinning.half
-        if self._wait:
+        if thinning.rest:
+            thinning.rest -= 1
+        else:
+            thinning.must_measure(baseline.scores[bucket])
+        if thinning.half:
+            self._wait = thinning.half
             self._odd = not self._odd
             if self._odd:
                 return
-        if self._open or (self._armed and thinning.settled):
-            winnings = (1.0 + self.statistic) * baseline.payoffs[bucket]
-            most = CEILING * self.threshold
-            self.statistic = winnings if winnings < most else most
-            if winnings < self._lost if self._open else winnings >= self.threshold:
-                self._must_turn()
-        else:
+        winnings = (1.0 + self.statistic) * baseline.payoffs[bucket]
+        if self._open:
+            self._must_hold(winnings)
+        elif not (self._armed and thinning.settled):
             self.statistic = 0.0
+        else:
+            self.statistic = winnings
+            if winnings >= self.threshold:
+                self._must_turn()
+
+    def _must_hold(self, winnings: float) -> None:
+        most = CEILING * self.threshold
+        self.statistic = winnings if winnings < most else most
+        if winnings < self._lost:
+            self._must_turn()
 
     def _must_turn(self) -> None:
         """An alarm begins or ends: what came since the last table is no sample of healthy behaviour."""
         self._open = not self._open
         if not self._open:
             self.statistic = 0.0
+        elif self.statistic > CEILING * self.threshold:
+            self.statistic = CEILING * self.threshold
         self._thinning.must_doubt()
         self._must_gather()
 

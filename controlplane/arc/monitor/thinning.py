@@ -21,7 +21,7 @@ REST: Final = 3 * WINDOW
 class Thinning:
     """The scores of every `half`-th event are looked at, so that two distances are measured at once."""
 
-    __slots__ = ("_before", "_count", "_far", "_last", "_near", "_squares", "_sum", "half", "settled")
+    __slots__ = ("_before", "_count", "_far", "_last", "_near", "_squares", "_sum", "half", "rest", "settled")
 
     def __init__(self) -> None:
         self.half = 0
@@ -29,6 +29,8 @@ class Thinning:
         self._last = self._before = 0.0
         self._count = 0
         self._sum = self._squares = self._near = self._far = 0.0
+        self.rest = 0
+        """Looks until the next measurement, counted down by whoever looks."""
         self.settled = False
         """The last measurement found bets independent."""
 
@@ -40,20 +42,18 @@ class Thinning:
     def must_measure(self, score: float) -> None:
         """Take the score of the event that is looked at."""
         self._count += 1
-        if self._count > 0:
-            self._near += score * self._last
-            self._far += score * self._before
-            self._sum += score
-            self._squares += score * score
-            if self._count == WINDOW:
-                self._must_judge()
+        self._near += score * self._last
+        self._far += score * self._before
+        self._sum += score
+        self._squares += score * score
         self._before = self._last
         self._last = score
+        if self._count == WINDOW:
+            self._must_judge()
 
     def must_doubt(self) -> None:
         """Measure now: an alarm may come of dependence as well."""
-        if self._count < 0:
-            self._count = 0
+        self.rest = 0
 
     def _must_judge(self) -> None:
         mean = self._sum / WINDOW
@@ -67,7 +67,7 @@ class Thinning:
         else:
             self.settled = True
         if self.settled:
-            self._count = -REST
+            self.rest = REST
 
     def _must_adapt(self, near: float, far: float) -> None:
         alike = far if self.half else near

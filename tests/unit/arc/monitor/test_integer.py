@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from controlplane.arc.monitor.betting import Baseline
 from controlplane.arc.monitor.buckets import BUCKETS
 from controlplane.arc.monitor.integer import MOST, UNIT, IntegerBets, bits_table, bits_threshold
+from tests.unit.arc.monitor.unhurried import unhurried
 
 USED = 12
 """Buckets a made-up stream uses."""
@@ -18,11 +19,12 @@ bets = st.lists(st.integers(0, USED), max_size=300)
 
 def baseline_of(numbers: list[int]) -> Baseline:
     made = Baseline()
-    made.must_learn(array("L", [*numbers, *[0] * (BUCKETS - USED)]), sum(numbers))
+    made.must_learn(array("I", [*numbers, *[0] * (BUCKETS - USED)]), sum(numbers))
     made.must_set_odds()
     return made
 
 
+@unhurried
 @given(counts, bets, st.integers(2, 10**9))
 def test_it_is_never_more_alarming(numbers: list[int], buckets: list[int], events: int) -> None:
     payoffs = baseline_of(numbers).payoffs
@@ -35,6 +37,7 @@ def test_it_is_never_more_alarming(numbers: list[int], buckets: list[int], event
         assert not fires or winnings >= events * (1 - 1e-9)
 
 
+@unhurried
 @given(counts, bets)
 def test_what_it_gives_away_is_bounded(numbers: list[int], buckets: list[int]) -> None:
     """A 64th of a bit per bet, and that it keeps the best of all starts in place of their sum."""

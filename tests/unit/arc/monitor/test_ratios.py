@@ -14,6 +14,7 @@ from controlplane.arc.monitor import tests as monitored
 from controlplane.arc.monitor.ratios import RARE_RATIOS, RATIOS, ExceedanceTest, RareTest, RatioTest
 from controlplane.arc.monitor.winnings import MOST, Winnings
 from tests.unit.arc.monitor.series import gaps, latencies
+from tests.unit.arc.monitor.unhurried import unhurried
 
 EVENTS = 1000
 SECOND = 10**9
@@ -60,6 +61,7 @@ def mean_of(payoffs: Iterable[float]) -> object:
     return pytest.approx(sum(min(payoff, MOST * 1e9 * len(each)) for payoff in each) / len(each))
 
 
+@unhurried
 @given(st.integers(0, 30))
 def test_a_ratio_pays_its_likelihood_ratio(failed: int) -> None:
     test = RatioTest(0.1, 10**9)
@@ -69,6 +71,7 @@ def test_a_ratio_pays_its_likelihood_ratio(failed: int) -> None:
     assert test.statistic == mean_of(other**failed * (1 - other) ** (30 - failed) / fair for other in worse)
 
 
+@unhurried
 @given(st.integers(1, 8), st.floats(0, 3))
 def test_rare_events_pay_their_likelihood_ratio(number: int, seconds: float) -> None:
     test = RareTest(SECOND, 10**9)
@@ -129,6 +132,7 @@ def test_higher_values_are_found() -> None:
 
 
 @pytest.mark.parametrize("name", MAKERS)
+@unhurried
 @given(
     st.lists(
         st.tuples(
