@@ -36,13 +36,12 @@ static __always_inline u64 key_of(struct gendisk *disk, u32 operation)
 	return device << 8 | operation;
 }
 
-/* In Linux 5.11 the queue went as first argument (a54895fa057c), and in the same series this class of events.
- */
+/* The queue was once the first argument. */
 static __always_inline u64 issued_request(void *ctx)
 {
-	if (HAS_TYPE(struct trace_event_raw_block_get_rq))
-		return ARGUMENT(ctx, 1);
-	return ARGUMENT(ctx, 0);
+	if (HAS_TYPE(btf_trace_block_rq_issue))
+		return ARGUMENT(ctx, 0);
+	return ARGUMENT(ctx, 1);
 }
 
 /*

@@ -16,6 +16,10 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 SUFFIX = ".bpf.c"
+NO_FETCH = ("-DREFLEXARC_NO_FETCH",)
+PLAIN: dict[str, tuple[str, ...]] = {".bpf.o": ()}
+VARIANTS = PLAIN | {".nofetch.bpf.o": NO_FETCH}
+"""Of each sensor one for kernels before Linux 5.12, where an atomic addition does not say what it found."""
 SOURCES = "source"
 """Folder beside the objects."""
 TARGET_ARCH = {"x86_64": "x86", "aarch64": "arm64"}
@@ -73,17 +77,26 @@ def build(sources: Path, out: Path) -> list[Path]:
     """Bring the objects in `out` up to date with `sources`; returns all of them, sorted."""
     out.mkdir(parents=True, exist_ok=True)
     shared = [Path(__file__), *sources.glob("*.h")]
-    wanted = {
-        out / f"{path.name.removesuffix(SUFFIX)}.bpf.o": path for path in sorted(sources.glob(f"*{SUFFIX}"))
-    }
-    for target, source in wanted.items():
-        if is_stale(target, [source, *shared]):
+    wanted: list[Path] = []
+    for source in sorted(sources.glob(f"*{SUFFIX}")):
+        targets = {
+            out / f"{source.name.removesuffix(SUFFIX)}{end}": how for end, how in variants(source).items()
+        }
+        stale = {target: how for target, how in targets.items() if is_stale(target, [source, *shared])}
+        if stale:
             print(f"  bpf     {source.name}", flush=True)
-            build_object(source, target)
+        for target, how in stale.items():
+            build_object(source, target, *how)
+        wanted += targets
     for orphan in set(out.glob("*.bpf.o")) - set(wanted):
         orphan.unlink()
     copy_sources(sources, out / SOURCES)
-    return list(wanted)
+    return wanted
+
+
+def variants(source: Path) -> dict[str, tuple[str, ...]]:
+    """Ends of the names of its objects -> what the compiler is told besides."""
+    return VARIANTS if b'"dialect.h"' in source.read_bytes() else PLAIN
 
 
 def copy_sources(sources: Path, out: Path) -> None:

@@ -116,11 +116,13 @@ struct request___old {
 	struct gendisk *rq_disk;
 };
 
-/* What classic tracepoints hand on: tells which arguments the tracepoints of this kernel take. */
-struct trace_event_raw_block_get_rq {
-	unsigned int nr_sector;
-};
+/*
+ * Without the queue, since Linux 5.11 (a54895fa057c) and in later releases of 5.10: a type is only there if
+ * its function has as many arguments.
+ */
+typedef void (*btf_trace_block_rq_issue)(void *, struct request *);
 
+/* What classic tracepoints hand on: tells which arguments the tracepoints of this kernel take. */
 struct trace_event_raw_balance_dirty_pages {
 	unsigned long wb_setpoint;
 };
@@ -236,8 +238,15 @@ static inline __attribute__((always_inline)) long state_of(struct task_struct *t
  */
 #define OUTPUT(ctx, name, event) bpf_ringbuf_output(&name, event, sizeof(*(event)), 0)
 
-/* Add to a u32 in which every CPU counts; what it is now. */
+/*
+ * Add to a u32 in which every CPU counts; what it is now. Kernels before Linux 5.12 (5ca419f2864a) do not say
+ * what they found: there two CPUs may both see what the later of them made.
+ */
+#ifdef REFLEXARC_NO_FETCH
+#define ADD_UP(at, by) (__sync_fetch_and_add(at, by), *(volatile u32 *)(at))
+#else
 #define ADD_UP(at, by) (__sync_fetch_and_add(at, by) + (by))
+#endif
 
 #define ctx_args(ctx) (ctx)
 /*

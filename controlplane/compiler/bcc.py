@@ -13,32 +13,18 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, NamedTuple
 
-from controlplane.arc.kernel.libbpf import declare
+from controlplane.arc.kernel.instructions import has_fetch
 from controlplane.compiler.headers import include_flags, map_names
 from controlplane.compiler.layout import Kernel, laid_out
 from controlplane.link.compiling import Source
 
 DIST_PACKAGES: Final = "/usr/lib/python3/dist-packages"
 RAW_TRACEPOINT: Final = 17
-SOCKET_FILTER: Final = 1
 MAX_VERIFIER_LOG: Final = 1 << 20
 FIRST_NUMBER: Final = 1000
 """Of a map in a source; the instructions that name it get its descriptor instead."""
 _LOAD_64: Final = 0x18
 _MAP_FD: Final = 1
-_FETCH: Final = bytes.fromhex(
-    "b702000001000000"  # r2 = 1
-    "7b2af8ff00000000"  # *(u64 *)(r10 - 8) = r2
-    "c32af8ff01000000"  # r2 = atomic_fetch_add((u32 *)(r10 - 8), r2)
-    "b700000000000000"  # r0 = 0
-    "9500000000000000"  # exit
-)
-
-_prog_load = declare(
-    "bpf_prog_load",
-    ctypes.c_int,
-    *(ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_void_p),
-)
 
 
 class CompileError(Exception):
@@ -51,14 +37,6 @@ class Attached(NamedTuple):
     maps: dict[str, int]
     programs: dict[str, tuple[int, int]]
     """Program and link by name."""
-
-
-def has_fetch() -> bool:
-    """Whether this kernel knows atomic_fetch_add."""
-    fd: int = _prog_load(SOCKET_FILTER, b"fetch", b"GPL", _FETCH, len(_FETCH) // 8, None)
-    if fd >= 0:
-        os.close(fd)
-    return fd >= 0
 
 
 def library() -> Any:  # noqa: ANN401

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
+from controlplane.arc.kernel.instructions import has_fetch
 from controlplane.compiler.bcc import CompileError
 from controlplane.link.compiling import Source
 
@@ -28,7 +29,9 @@ def compile_object(source: Source, sources: Path, folder: Path) -> int:
     target = folder / f"{source.name}.bpf.o"
     defines = [f"-D{name}={number}" for name, number in source.numbers.items()]
     try:
-        builder["build_object"](Path(source.path), target, *defines)
+        builder["build_object"](
+            Path(source.path), target, *defines, *([] if has_fetch() else builder["NO_FETCH"])
+        )
     except subprocess.CalledProcessError:
         raise CompileError from None
     fd = os.open(target, os.O_RDONLY | os.O_CLOEXEC)

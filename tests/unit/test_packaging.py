@@ -22,7 +22,9 @@ char terms[] SEC("license") = "GPL";
 
 
 def sensors() -> set[str]:
-    return {f"{path.name.removesuffix('.bpf.c')}.bpf.o" for path in (ROOT / "bpf").glob("*.bpf.c")}
+    """Each in two variants; the contract, which is never loaded, in one."""
+    names = {path.name.removesuffix(".bpf.c") for path in (ROOT / "bpf").glob("*.bpf.c")}
+    return {f"{name}.bpf.o" for name in names} | {f"{name}.nofetch.bpf.o" for name in names - {"contract"}}
 
 
 def sources() -> set[str]:

@@ -14,6 +14,7 @@ from typing import Final, Literal, Protocol, Self
 import msgspec
 
 from controlplane.arc.children import spawn
+from controlplane.arc.kernel.instructions import has_fetch
 from controlplane.arc.kernel.libbpf import LOG, Object, Program, offers_map_type, run_time
 from controlplane.arc.kernel.reasons import shortened
 from controlplane.link.compiling import (
@@ -42,6 +43,11 @@ COMPILE_SECONDS: Final = 120.0
 def has_ring_buffer() -> bool:
     """Whether this kernel has BPF_MAP_TYPE_RINGBUF (Linux 5.8)."""
     return offers_map_type(RINGBUF)
+
+
+def object_of(name: str) -> str:
+    """Path of a sensor's object, in the instructions that this kernel knows."""
+    return str(OBJECTS / f"{name}{'' if has_fetch() else '.nofetch'}.bpf.o")
 
 
 def choose(wanted: Literal["auto", "core", "bcc"]) -> Loader:

@@ -11,7 +11,6 @@ from typing import Final, Literal
 from controlplane.arc.kernel.events import GATE, Counter, Gate, Signal
 from controlplane.arc.kernel.libbpf import LibbpfError, Map, possible_cpus
 from controlplane.arc.kernel.loader import (
-    OBJECTS,
     SHARED,
     Compiler,
     CoreObject,
@@ -20,6 +19,7 @@ from controlplane.arc.kernel.loader import (
     choose,
     compiled,
     has_ring_buffer,
+    object_of,
     sources_of,
 )
 from controlplane.arc.kernel.perf_ring import PerfRing
@@ -178,7 +178,7 @@ class Sensors:
             return
         compiler = Compiler() if sources else None
         for name in NAMES:
-            self.sensor(name).load(str(OBJECTS / f"{name}.bpf.o"), self._shared, self._ring_bytes)
+            self.sensor(name).load(object_of(name), self._shared, self._ring_bytes)
         if compiler is not None:
             self._compile(sources, compiler)
 
