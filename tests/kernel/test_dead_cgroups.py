@@ -10,8 +10,9 @@ from controlplane.arc.kernel.events import COUNT_STREAM, STREAM_KEY, VALUE_STREA
 from controlplane.link.rules import Level, Rate, Rule, Scope, Step
 from controlplane.link.signals import SIGNALS
 from tests.kernel.conftest import TestCgroup, Turned
+from tests.patience import often
 
-LIVES: Final = 300
+LIVES: Final = often(300)
 LIVE: Final = """
 import os, socket, sys
 parent = sys.argv[1]

@@ -24,6 +24,8 @@ STORM: Final = "from tests.demo.fork_storm import main; main(above=20, seconds=1
 """Emulated, a process forks some hundred times a second."""
 OPTIONS: Final = (
     *("-q", "--color=no", "-p", "no:cacheprovider", "--patience", "6", "--timeout", "300"),
+    # A compiler takes minutes here, and readers of the ring are the same everywhere.
+    *("-k", "not bcc and not perf and not libbpf and not clang"),
     # About processes and the interpreter, which no kernel changes; emulated, they would take minutes.
     *("--ignore=tests/kernel/test_daemon.py", "--ignore=tests/kernel/test_hot_path.py"),
 )
