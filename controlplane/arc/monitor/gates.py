@@ -12,7 +12,8 @@ ROUND_NS: Final = 100_000_000
 """Exceedances of a value are told at powers of two within this time."""
 BATCHES: Final = 8
 """A burst is told in this many parts: one more part is how late an alarm may come."""
-
+MAX_BATCH: Final = 2**31
+"""The kernel counts a batch in 32 bits."""
 
 SUMMARY: Final = 16
 """Events that a learned rate is told of at once: at 10,000/s they cost the arc some 0.2 % of a CPU."""
@@ -27,7 +28,7 @@ def gate_for(tests: Iterable[Test]) -> Gate:
     for test in tests:
         match test:
             case Rate():
-                part = max(1, test.burst // BATCHES)
+                part = min(MAX_BATCH, max(1, test.burst // BATCHES))
                 batch = min(batch, part) if batch else part
                 window = max(window, max(1, test.burst) * test.interval_ns)
             case Level():

@@ -1,8 +1,8 @@
 """Gates: what the kernel lets through for a set of rules."""
 
-from controlplane.arc.kernel.events import Gate
+from controlplane.arc.kernel.events import GATE, Gate
 from controlplane.arc.monitor.gates import CLOSED, EVER_NS, ROUND_NS, SUMMARY, gates_for
-from controlplane.link.rules import NS, Betting, Level, Poisson, Rate, Rule, Test
+from controlplane.link.rules import MAX_SPAN_NS, NS, Betting, Level, Poisson, Rate, Rule, Test
 
 SIGNALS = ("process.fork", "cpu.runq_delay")
 
@@ -30,6 +30,11 @@ def test_counts_are_told_in_eighths_of_the_smallest_burst_within_the_longest_win
 
 def test_a_burst_of_one_is_told_event_by_event() -> None:
     assert gates_for([rule("one", "process.fork", Rate(NS, 1))], SIGNALS)["process.fork"].batch == 1
+
+
+def test_the_largest_burst_a_policy_may_have_fits_into_the_kernels_gate() -> None:
+    gate = gates_for([rule("vast", "process.fork", Rate(1, MAX_SPAN_NS))], SIGNALS)["process.fork"]
+    assert Gate._make(GATE.unpack(GATE.pack(*gate))) == gate
 
 
 def test_a_rate_that_allows_no_burst_opens_the_gate() -> None:
