@@ -102,7 +102,9 @@ def variants(source: Path) -> dict[str, tuple[str, ...]]:
 def copy_sources(sources: Path, out: Path) -> None:
     """What is needed to compile at run time: the sources for bcc, the dialect and this for users' own."""
     out.mkdir(exist_ok=True)
-    wanted = {out / path.name: path for path in (Path(__file__), *sources.glob("*.[ch]"))}
+    wanted = {out / path.name: path for path in sources.glob("*.[ch]")}
+    # Without its ending: it is no module of the package it lies in.
+    wanted[out / Path(__file__).stem] = Path(__file__)
     for orphan in set(out.iterdir()) - set(wanted):
         if orphan.is_file():
             orphan.unlink()

@@ -41,7 +41,7 @@ from controlplane.link.frames import COMMANDS, ENCODER, Changed, Reply, Status
 from controlplane.link.malformed import MALFORMED
 from controlplane.link.records import Notice
 from controlplane.link.rules import NS, Boot, RuleSet
-from controlplane.link.user_sensors import write_signals
+from controlplane.link.signal_table import write_signals
 
 STORM: Final = 1024
 """Records in one wake-up after which losses are looked for."""
@@ -265,8 +265,7 @@ class Arc:
         for place in list(self._monitor.places.values()):
             self.loop.must_breathe()
             self.engine.prepare(place)
-        for name, gate in gates_for(rules, self._sensors.numbers).items():
-            self._sensors.set_gate(name, gate)
+        self._sensors.set_gates(gates_for(rules, self._sensors.numbers))
         for source in self._sources:
             source.follow(rules)
         acting = {rule.name for rule in rules if self.engine.effective_mode(rule) == "enforce"}

@@ -6,13 +6,16 @@ import json
 import platform
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Literal
 
 from controlplane.arc.kernel.cgroups import find_mount
+from controlplane.arc.kernel.sensors import Sensors
 from controlplane.cli import host
 from controlplane.cli.exits import Exit, Subparsers
+from controlplane.compiler import clang
+from controlplane.policy.errors import PolicyError
+from controlplane.policy.sensors import DEFAULT_FOLDER, user_sensors
 
 
 @dataclass(frozen=True)
@@ -29,12 +32,17 @@ class Line:
 def add_parser(subparsers: Subparsers) -> None:
     """Options of `doctor`."""
     parser = subparsers.add_parser("doctor", help="say what this host offers")
+    parser.add_argument("--loader", choices=("auto", "core", "bcc"), default="auto", help="try this one")
+    parser.add_argument(
+        "--sensors", type=Path, default=DEFAULT_FOLDER, metavar="DIR", help="your own sensors"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON list")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print every line; 0 when all that the daemon needs is there."""
     lines = [line for look in LOOKS for line in look()]
+    lines += _sensors(args.loader, args.sensors)
     lacking = [line.name for line in lines if line.needed and line.state != "ok"]
     if args.json:
         print(json.dumps([asdict(line) for line in lines], indent=2))
@@ -76,15 +84,12 @@ def _programs() -> Iterator[Line]:
 
 
 def _maps(library: ctypes.CDLL | None) -> Iterator[Line]:
-    for name, number, meaning in (
-        ("ringbuf", host.RINGBUF, "how events reach the daemon, in one order"),
-        ("task storage", host.TASK_STORAGE, "where a sensor keeps the time a task began to wait"),
-    ):
-        if library is None or not {"BPF", "SYS_ADMIN"} & _capabilities():
-            yield Line(name, "limited", "not tried: needs libbpf and CAP_BPF", meaning, needed=True)
-        else:
-            there = host.offers_map_type(library, number)
-            yield _needed(name, there, "map created" if there else "map refused", meaning)
+    meaning = "how events reach the daemon, in one order; without it perf ring buffers, with bcc"
+    if library is None or not {"BPF", "SYS_ADMIN"} & _capabilities():
+        yield Line("ringbuf", "limited", "not tried: needs libbpf and CAP_BPF", meaning)
+    else:
+        there = host.offers_map_type(library, host.RINGBUF)
+        yield _useful("ringbuf", there, "map created" if there else "map refused", meaning)
 
 
 def _denial() -> Iterator[Line]:
@@ -170,14 +175,39 @@ def _extras() -> Iterator[Line]:
         "tracefs",
         bool(mounted),
         mounted[0] if mounted else "not mounted",
-        "classic tracepoints, for bcc only",
+        "classic tracepoints; no sensor needs them",
     )
     probes = Path("/sys/bus/event_source/devices/kprobe").exists()
     yield _useful("kprobes", probes, "offered" if probes else "not offered", "no default sensor needs them")
-    there = find_spec("bcc") is not None
-    yield _useful(
-        "bcc", there, "importable" if there else "not importable", "the other loader, for kernels without BTF"
+    there = host.has_bcc()
+    meaning = "compiles sensors at start: the other loader, and your own where clang is missing"
+    yield _useful("bcc", there, "importable" if there else "not importable", meaning)
+    there = clang.is_present()
+    found = (
+        "found, with bpftool and libbpf's headers" if there else "not found with bpftool and libbpf's headers"
     )
+    yield _useful("clang", there, found, "compiles your own sensors")
+
+
+def _sensors(loader: Literal["auto", "core", "bcc"], folder: Path) -> Iterator[Line]:
+    """Each one is loaded and attached, for as long as it takes to ask it."""
+    try:
+        own = user_sensors(folder)
+    except PolicyError as error:
+        yield _useful("sensors.d", False, str(error).partition("\n")[0], "your own sensors")
+        own = ()
+    if host.libbpf() is None or not {"BPF", "SYS_ADMIN"} & _capabilities():
+        yield Line("sensor", "limited", "not tried: needs libbpf and CAP_BPF", "what is felt")
+        return
+    try:
+        tried = Sensors(loader=loader, own=own)
+    except OSError as error:
+        yield _needed("sensor", False, error.strerror or str(error), "what is felt; not one could be loaded")
+        return
+    for sensor in tried.all:
+        meaning = f"by {tried.loader}: {' '.join(sensor.signals) or 'the life of cgroups'}"
+        yield _useful(f"sensor {sensor.name}", not sensor.reason, sensor.reason or "attached", meaning)
+    tried.close()
 
 
 def _capabilities() -> frozenset[str]:

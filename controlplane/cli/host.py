@@ -20,7 +20,6 @@ from controlplane.link.signals import SIGNALS
 BTF: Final = Path("/sys/kernel/btf/vmlinux")
 OBJECTS: Final = Path(controlplane.arc.kernel.__path__[0], "objects")
 RINGBUF: Final = 27
-TASK_STORAGE: Final = 29
 """`enum bpf_map_type` of include/uapi/linux/bpf.h."""
 
 CAPABILITIES: Final = {

@@ -11,10 +11,13 @@ from typing import Final, Self
 
 from controlplane.arc.kernel.libbpf import LibbpfError, declare
 
+POINTER: Final = 2
 STRUCT: Final = 4
 UNION: Final = 5
 ENUM: Final = 6
 TYPEDEF: Final = 8
+FUNCTION: Final = 13
+"""A prototype."""
 ENUM64: Final = 19
 
 _load = declare("btf__load_vmlinux_btf", ctypes.c_void_p)
@@ -40,8 +43,17 @@ class Btf:
         _free(self._btf)
 
     def has_type(self, name: str) -> bool:
-        """Whether there is such a struct or typedef."""
-        return any(self._find(name, kind) is not None for kind in (STRUCT, TYPEDEF))
+        """Whether there is such a struct."""
+        return self._find(name, STRUCT) is not None
+
+    def parameters_of(self, name: str) -> int | None:
+        """How many the function takes of which there is a typedef `name`, a pointer to it."""
+        found = self._find(name, TYPEDEF)
+        for kind in (POINTER, FUNCTION):
+            if found is None:
+                return None
+            found = self._refers_to(found, kind)
+        return None if found is None else _type(self._btf, found)[1] & 0xFFFF
 
     def offset_of(self, name: str, field: str) -> int | None:
         """Bytes from the beginning of a struct to a field, those of its unnamed members included."""
@@ -59,6 +71,11 @@ class Btf:
     def _find(self, name: str, kind: int) -> int | None:
         found: int = _find(self._btf, name.encode(), kind)
         return None if found < 0 else found
+
+    def _refers_to(self, found: int, kind: int) -> int | None:
+        """The type that a typedef or a pointer is of, if it is of that kind."""
+        target = _type(self._btf, found)[2]
+        return int(target) if target and _type(self._btf, target)[1] >> 24 & 0x1F == kind else None
 
     def _name(self, offset: int) -> str:
         return os.fsdecode(_text(self._btf, offset))

@@ -25,7 +25,7 @@ BPFTOOL: Final = Path(shutil.which("bpftool") or "/usr/sbin/bpftool")
 
 def compile_object(source: Source, sources: Path, folder: Path) -> int:
     """A descriptor of the object, which has no name any more. Raises CompileError."""
-    builder = runpy.run_path(str(sources / "build.py"))
+    builder = runpy.run_path(str(sources / "build"))
     target = folder / f"{source.name}.bpf.o"
     defines = [f"-D{name}={number}" for name, number in source.numbers.items()]
     try:

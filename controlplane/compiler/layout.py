@@ -11,7 +11,7 @@ from typing import Final, Protocol
 BLOCK: Final = re.compile(r"^KERNEL_TYPES$(.*?)^KERNEL_TYPES_END$", re.DOTALL | re.MULTILINE)
 _STRUCT: Final = re.compile(r"^struct (\w+) \{(.*?)^\};", re.DOTALL | re.MULTILINE)
 _ENUM: Final = re.compile(r"^enum (\w+) \{(.*?)^\};", re.DOTALL | re.MULTILINE)
-_TYPEDEF: Final = re.compile(r"^typedef [^;]*?\(\*(\w+)\)[^;]*;|^typedef [^;]*?(\w+);", re.MULTILINE)
+_TYPEDEF: Final = re.compile(r"^typedef \w+ \(\*(\w+)\)\(([^;]*)\);", re.MULTILINE)
 _COMMENT: Final = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 _FIELD: Final = re.compile(r"(?s:.*?)(\w+)\s*(?:\[\w+\]\s*)*")
 MARK: Final = "reflexarc_type"
@@ -26,7 +26,10 @@ class Kernel(Protocol):
     """Whoever knows the types of the kernel."""
 
     def has_type(self, name: str) -> bool:
-        """Whether there is such a struct or typedef."""
+        """Whether there is such a struct."""
+
+    def parameters_of(self, name: str) -> int | None:
+        """How many the function takes of which there is a typedef `name`, a pointer to it."""
 
     def offset_of(self, name: str, field: str) -> int | None:
         """Bytes from its beginning; None when it has no such field."""
@@ -54,7 +57,7 @@ def _struct(found: re.Match[str], kernel: Kernel) -> str:
     """A union of its fields, each behind as many bytes as precede it."""
     declared = found[1]
     name = flavourless(declared)
-    members = [_placed(MARK, f"char {MARK}[0]", _start(name, kernel))]
+    members = [_placed(MARK, f"char {MARK}[0]", "0" if kernel.has_type(name) else "ABSENT")]
     for field, text in fields(found[2]):
         offset = kernel.offset_of(name, field)
         members.append(_placed(field, text, "ABSENT" if offset is None else str(offset)))
@@ -62,13 +65,11 @@ def _struct(found: re.Match[str], kernel: Kernel) -> str:
 
 
 def _typedef(found: re.Match[str], kernel: Kernel) -> str:
-    """Told only whether there is one."""
-    name = found[1] or found[2]
-    return f"typedef struct {{ {_placed(MARK, f'char {MARK}[0]', _start(name, kernel))} }} {name};"
-
-
-def _start(name: str, kernel: Kernel) -> str:
-    return "0" if kernel.has_type(name) else "ABSENT"
+    """Of a function; told only whether there is one with as many parameters."""
+    name = found[1]
+    there = kernel.parameters_of(name) == len(found[2].split(","))
+    start = "0" if there else "ABSENT"
+    return f"typedef struct {{ {_placed(MARK, f'char {MARK}[0]', start)} }} {name};"
 
 
 def _placed(field: str, text: str, offset: str) -> str:

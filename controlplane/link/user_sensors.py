@@ -1,13 +1,11 @@
 """A user's own sensor, as the launcher has read it from sensors.d and the arc takes it."""
 
-import os
-from collections.abc import Iterable
 from typing import Final, Literal
 
 import msgspec
 
 from controlplane.link.compiling import Source
-from controlplane.link.signals import Known, Signal, known_with
+from controlplane.link.signals import Signal
 
 FIRST_NUMBER: Final = 25
 """SIGNAL_USER of bpf/events.h."""
@@ -39,16 +37,3 @@ class UserSensor(msgspec.Struct, frozen=True, kw_only=True):
 def macro_of(signal: str) -> str:
     """What a signal is called in C."""
     return f"SIGNAL_{signal.replace('.', '_').upper()}"
-
-
-def write_signals(signals: Iterable[Signal]) -> int:
-    """The user's own signals in a memory file, for the other processes; its descriptor."""
-    fd = os.memfd_create("signals")
-    os.write(fd, msgspec.msgpack.encode(tuple(signals)))
-    return fd
-
-
-def read_signals(fd: int) -> Known:
-    """All signals, with those of such a file; -1: there is none."""
-    written = os.pread(fd, os.fstat(fd).st_size, 0) if fd >= 0 else b"\x90"
-    return known_with(msgspec.msgpack.decode(written, type=tuple[Signal, ...]))

@@ -24,7 +24,7 @@ def main() -> int:
     import msgspec
 
     from controlplane.link.config import Config
-    from controlplane.link.user_sensors import read_signals
+    from controlplane.link.signal_table import read_signals
 
     config = msgspec.msgpack.decode(_contents(arguments.config_fd), type=Config)
     known = read_signals(arguments.signals_fd)

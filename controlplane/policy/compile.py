@@ -29,8 +29,8 @@ from controlplane.link.rules import (
     faults,
 )
 from controlplane.link.rules import Test as RuleTest
+from controlplane.link.signal_table import read_signals
 from controlplane.link.signals import BY_NAME, Known, Signal
-from controlplane.link.user_sensors import read_signals
 from controlplane.policy import units
 from controlplane.policy.errors import PolicyError, UnitError, suggest
 from controlplane.policy.load import PolicyDocument, policies_of, policy_files, read_bytes

@@ -3,6 +3,8 @@
 import signal
 from collections.abc import Callable
 
+import pytest
+
 from controlplane.link.records import Effect, Finding, GuardRefused, Intent, Outcome, Undo
 from controlplane.link.rules import NS, Rule, Step
 from tests.kernel.conftest import FORKER, TestCgroup, Turned, fork_in, fork_rule
@@ -27,6 +29,16 @@ def test_freeze_is_done_confirmed_and_undone_when_its_time_is_over(turn: Turn, c
     assert undo.time_ns - outcome.time_ns >= BRIEF_NS * 0.9
     assert not cgroup.frozen
     assert len({record.trace_id for record in (finding, intent, outcome, effect, undo)}) == 1
+
+
+@pytest.mark.timeout(120)
+def test_a_whole_reflex_under_bcc(turn: Turn, cgroup: TestCgroup) -> None:
+    turned = turn(fork_rule(cgroup, Step("freeze", for_ns=BRIEF_NS)), loader="bcc")
+    fork_in(cgroup.run(*FORKER), 5)
+    undo = turned.await_record(Undo)
+    assert (undo.reason, undo.ok) == ("timer", True)
+    assert [effect.act for effect in turned.of(Effect)] == ["freeze"]
+    assert turned.arc.status().loader == "bcc"
 
 
 def test_kill_ends_every_process_of_the_cgroup(turn: Turn, cgroup: TestCgroup) -> None:

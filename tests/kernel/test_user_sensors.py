@@ -32,7 +32,7 @@ def fsync(tmp_path: Path) -> tuple[UserSensor, ...]:
     folder = tmp_path / "sensors.d"
     folder.mkdir(0o755)
     for name in ("fsync.bpf.c", "fsync.yaml"):
-        shutil.copy(EXAMPLES / name, folder)
+        shutil.copy(EXAMPLES / "sensors.d" / name, folder)
     return user_sensors(folder)
 
 
@@ -114,7 +114,7 @@ def test_a_policy_acts_on_it(
 
 def test_the_policy_beside_the_example_is_taken(fsync: tuple[UserSensor, ...]) -> None:
     known = known_with(signal for sensor in fsync for signal in sensor.signals)
-    (rule,) = rules_of((EXAMPLES / "slow-fsync.yaml").read_bytes(), "slow-fsync.yaml", "", known)
+    (rule,) = rules_of((EXAMPLES / "policies.d/slow-fsync.yaml").read_bytes(), "slow-fsync.yaml", "", known)
     assert rule.signal == "fs.fsync_time"
 
 

@@ -28,7 +28,7 @@ def sensors() -> set[str]:
 
 
 def sources() -> set[str]:
-    return {f"source/{path.name}" for path in (ROOT / "bpf").glob("*.[ch]")} | {"source/build.py"}
+    return {f"source/{path.name}" for path in (ROOT / "bpf").glob("*.[ch]")} | {"source/build"}
 
 
 def run(*command: str | Path, cwd: Path) -> str:
@@ -156,7 +156,7 @@ def test_sources_lie_beside_the_objects_for_compilers_at_run_time(tree: Path) ->
     (tree / "shared.h").write_text("/* changed */")
     build(tree, tree / "out")
     beside = tree / "out/source"
-    assert {path.name for path in beside.iterdir()} == {"build.py", "shared.h", "two.bpf.c"}
+    assert {path.name for path in beside.iterdir()} == {"build", "shared.h", "two.bpf.c"}
     assert (beside / "shared.h").read_text() == "/* changed */"
 
 

@@ -130,7 +130,8 @@ def test_an_unknown_account_is_refused(tmp_path: Path, capsys: pytest.CaptureFix
 
 @needs_root
 def test_without_bcc_its_loader_is_refused() -> None:
-    command = f"mount -t tmpfs none {DIST_PACKAGES} && exec {sys.executable} -m controlplane.cli.main run --loader bcc"
+    command = f"mount -t tmpfs none {DIST_PACKAGES} && exec {sys.executable} -m controlplane.cli.main"
+    command += " run --loader bcc"
     done = subprocess.run(
         ["unshare", "-m", "/bin/sh", "-c", command], capture_output=True, text=True, check=False
     )
