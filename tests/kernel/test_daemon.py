@@ -304,3 +304,26 @@ def test_health_follows_a_bad_policy(daemon: Daemon) -> None:
             assert next(status for status in statuses if status != "serving") == "not_serving"
             (daemon.policies / "bad.yaml").unlink()
             assert next(status for status in statuses if status == "serving")
+
+
+def test_a_sensor_of_which_nothing_is_asked_is_not_attached(daemon: Daemon) -> None:
+    with daemon.start() as client:
+        assert not attached("sys_exit", daemon.pid)
+        client.set_mode(pb.MODE_OBSERVE, "disk-full")
+        assert attached("sys_exit", daemon.pid)
+        client.set_mode(pb.MODE_OFF, "disk-full")
+        assert not attached("sys_exit", daemon.pid)
+
+
+def attached(hook: str, pid: int) -> bool:
+    """Whether this process holds a link to the hook."""
+    links = json.loads(subprocess.run(["bpftool", "-j", "link"], capture_output=True, check=True).stdout)
+    programs = {
+        int(line.split()[1])
+        for path in Path(f"/proc/{pid}/fdinfo").iterdir()
+        for line in path.read_text().splitlines()
+        if line.startswith("prog_id:")
+    }
+    held = json.loads(subprocess.run(["bpftool", "-j", "prog"], capture_output=True, check=True).stdout)
+    names = {program["id"]: program.get("name") for program in held}
+    return any(link["prog_id"] in programs and names.get(link["prog_id"]) == hook for link in links)

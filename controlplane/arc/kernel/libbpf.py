@@ -150,7 +150,9 @@ class Program:
         self.name: str = _program_name(handle).decode()
 
     def attach(self) -> None:
-        """Raises LibbpfError when the kernel has no such hook."""
+        """Raises LibbpfError when the kernel has no such hook; nothing happens when it is attached."""
+        if self._link:
+            return
         self._link = _program_attach(self._handle)
         if not self._link:
             raise LibbpfError(ctypes.get_errno() or errno.EINVAL, f"attach {self.name}")

@@ -76,6 +76,9 @@ class Loaded(Protocol):
     def map_fd(self, name: str) -> int:
         """Descriptor of one of its maps; raises KeyError."""
 
+    def rest(self, *, resting: bool) -> None:
+        """Detach while nobody asks for what it feels, or attach again; raises LibbpfError."""
+
     def close(self) -> None:
         """Detach and unload."""
 
@@ -103,6 +106,14 @@ class CoreObject:
     def map_fd(self, name: str) -> int:
         """See `Loaded`."""
         return self._object.map_fd(name)
+
+    def rest(self, *, resting: bool) -> None:
+        """See `Loaded`."""
+        for program in self.programs:
+            if resting:
+                program.detach()
+            else:
+                program.attach()
 
     def close(self) -> None:
         """See `Loaded`."""
@@ -144,6 +155,9 @@ class HeldDescriptors:
     def map_fd(self, name: str) -> int:
         """See `Loaded`."""
         return self._maps[name]
+
+    def rest(self, *, resting: bool) -> None:
+        """What bcc attached stays attached: its gates are closed, which costs a look-up an event."""
 
     def close(self) -> None:
         """See `Loaded`."""

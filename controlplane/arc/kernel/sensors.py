@@ -5,7 +5,7 @@ A sensor that cannot be loaded here is disabled with its reason; the others go o
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Literal
 
 from controlplane.arc.kernel.events import GATE, Counter, Gate, Signal
@@ -30,6 +30,8 @@ from controlplane.link.frames import SensorStatus
 from controlplane.link.signals import SIGNALS
 from controlplane.link.user_sensors import UserSensor
 
+NEEDED: Final = frozenset({"cgroup", "process"})
+"""Attached whatever the rules say: they confirm acts, and tell of cgroups and protected programs."""
 NAMES: Final = ("cgroup", "process", "cpu", "memory", "block", "writeback", "net", "fd", "softirq")
 RING_BYTES: Final = 1 << 20
 
@@ -85,6 +87,16 @@ class Sensor:
     def map_fd(self, name: str) -> int | None:
         """Descriptor of one of the sensor's own maps; None while it is disabled."""
         return None if self._loaded is None else self._loaded.map_fd(name)
+
+    def rest(self, *, resting: bool) -> None:
+        """Detach while no rule asks for its signals: a hook costs time even if its program does nothing."""
+        if self._loaded is None:
+            return
+        try:
+            self._loaded.rest(resting=resting)
+        except LibbpfError as error:
+            self.reason, self.log = error.reason, error.log
+            self.close()
 
     def lost(self) -> dict[str, int]:
         """Events lost so far, by reason."""
@@ -213,8 +225,16 @@ class Sensors:
         """`counts` or `values`."""
         return Map(self._shared[name], key_size, value_size)
 
+    def set_gates(self, gates: Mapping[str, Gate]) -> None:
+        """What the kernel lets through from now on; sensors of which nothing is wanted rest."""
+        for signal, gate in gates.items():
+            self.set_gate(signal, gate)
+        for sensor in self._objects:
+            if sensor.name not in NEEDED:
+                sensor.rest(resting=not any(gates[signal].open for signal in sensor.signals))
+
     def set_gate(self, signal: str, gate: Gate) -> None:
-        """What the kernel lets through for a signal from now on."""
+        """What the kernel lets through for one signal."""
         self._gates.must_update(self.numbers[signal].to_bytes(4, "little"), GATE.pack(*gate))
 
     def close(self) -> None:
