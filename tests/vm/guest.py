@@ -26,8 +26,8 @@ OPTIONS: Final = (
     *("-q", "--color=no", "-p", "no:cacheprovider", "--patience", "6", "--timeout", "300"),
     # A compiler takes minutes here, and readers of the ring are the same everywhere.
     *("-k", "not bcc and not perf and not libbpf and not clang"),
-    # About processes and the interpreter, which no kernel changes; emulated, they would take minutes.
-    *("--ignore=tests/kernel/test_daemon.py", "--ignore=tests/kernel/test_hot_path.py"),
+    # About processes, the interpreter and compilers, which no kernel changes; emulated, they would take minutes.
+    *(f"--ignore=tests/kernel/test_{name}.py" for name in ("daemon", "hot_path", "loader", "user_sensors")),
 )
 
 
