@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from controlplane.cli.exits import Exit, Subparsers
+from controlplane.link.signals import BY_NAME, Known, known_with
 from controlplane.policy.compile import compile_policies
 from controlplane.policy.document import documents
 from controlplane.policy.errors import PolicyError
@@ -19,6 +20,7 @@ from controlplane.policy.load import (
     policy_from,
     read_bytes,
 )
+from controlplane.policy.sensors import DEFAULT_FOLDER, user_sensors
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,21 @@ def add_parser(subparsers: Subparsers) -> None:
     """Options of `check`."""
     parser = subparsers.add_parser("check", help="check policy and configuration files")
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a file, or a folder of them")
+    parser.add_argument(
+        "--sensors", type=Path, default=DEFAULT_FOLDER, metavar="DIR", help="your own, whose signals to know"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON list")
 
 
 def run(args: argparse.Namespace) -> int:
     """Check every file; 3 if one of them is bad."""
-    results = [result for path in args.files for result in check_path(path)]
+    try:
+        own = user_sensors(args.sensors)
+    except PolicyError as error:
+        results: list[Result] = [error]
+    else:
+        known = known_with(signal for sensor in own for signal in sensor.signals)
+        results = [result for path in args.files for result in check_path(path, known)]
     if args.json:
         print(json.dumps([_as_json(result) for result in results], indent=2))
     else:
@@ -56,20 +67,21 @@ def run(args: argparse.Namespace) -> int:
     return Exit.BAD_POLICY if bad else Exit.DONE
 
 
-def check_path(path: Path) -> Iterator[Result]:
+def check_path(path: Path, known: Known = BY_NAME) -> Iterator[Result]:
     """What a file holds or why it is refused; for a folder each file, then whether they fit together."""
     if not path.is_dir():
-        yield check_file(path)
+        yield check_file(path, known)
         return
     try:
-        results = [check_file(file) for file in policy_files(path)]
+        results = [check_file(file, known) for file in policy_files(path)]
         yield from results
-        compile_policies([entry for good in results if isinstance(good, Good) for entry in good.policies], "")
+        entries = [entry for good in results if isinstance(good, Good) for entry in good.policies]
+        compile_policies(entries, "", known)
     except PolicyError as error:
         yield error
 
 
-def check_file(path: Path) -> Result:
+def check_file(path: Path, known: Known = BY_NAME) -> Result:
     """What one file holds, or why it is refused."""
     file = str(path)
     try:
@@ -78,7 +90,7 @@ def check_file(path: Path) -> Result:
             config_from(found[0])
             return Good(file, "Config")
         policies = tuple(policy_from(document) for document in found)
-        compile_policies(policies, "")
+        compile_policies(policies, "", known)
     except PolicyError as error:
         return error
     return Good(file, "Policy", policies)

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import pytest
 
 from controlplane.arc.kernel.sensors import NAMES, Sensors
+from controlplane.link.frames import ApplyRule, Done, Refused
 from controlplane.link.records import Finding
 from controlplane.link.rules import Level, Rule, Scope, Step
 from controlplane.link.signals import known_with
@@ -110,6 +112,18 @@ def test_a_policy_acts_on_it(
         pid,
     )
     assert turned.arc.status().events["fs.fsync_time"] == 1
+
+
+def test_only_rules_of_known_signals_are_applied(
+    turn: Callable[..., Turned], fsync: tuple[UserSensor, ...]
+) -> None:
+    """The plane is not trusted to have looked."""
+    answer = turn(sensors=fsync).arc._commands.answer
+    rule = Rule(name="own", signal="fs.fsync_time", test=Level(above=1))
+    assert isinstance(answer(ApplyRule(id=1, rule=rule)), Done)
+    refused = answer(ApplyRule(id=2, rule=msgspec.structs.replace(rule, signal="fs.no_such")))
+    assert isinstance(refused, Refused)
+    assert "fs.no_such" in refused.message
 
 
 def test_the_policy_beside_the_example_is_taken(fsync: tuple[UserSensor, ...]) -> None:

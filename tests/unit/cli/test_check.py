@@ -1,6 +1,8 @@
 """`reflexarc check` on real files: what it prints, and its exit code."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -110,3 +112,15 @@ def test_nothing_but_comments(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 def test_the_default_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert checked(capsys, str(DEFAULTS))[0] == Exit.DONE
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: sensors must belong to root to be taken")
+def test_signals_of_your_own_sensors_are_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    examples = Path(__file__).parents[3] / "bpf/examples"
+    shutil.copytree(examples / "sensors.d", tmp_path / "sensors.d")
+    policy = str(examples / "policies.d/slow-fsync.yaml")
+    assert main(["check", policy]) == Exit.BAD_POLICY
+    assert "fs.fsync_time" in capsys.readouterr().out
+    assert main(["check", "--sensors", str(tmp_path / "sensors.d"), policy]) == Exit.DONE
+    (tmp_path / "sensors.d/fsync.yaml").write_text("kind: Nonsense\n")
+    assert main(["check", "--sensors", str(tmp_path / "sensors.d"), policy]) == Exit.BAD_POLICY

@@ -2,15 +2,18 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from controlplane.cli.exits import Exit
 
 NOBODY = 65534
+EXAMPLES = Path(__file__).parents[3] / "bpf/examples/sensors.d"
 
 
 def doctor(*words: str, before: Callable[[], None] | None = None) -> subprocess.CompletedProcess[str]:
@@ -27,6 +30,21 @@ def test_the_exit_code_is_whether_all_that_is_needed_is_there() -> None:
     assert len({line["name"] for line in lines}) == len(lines) > 20
     assert all(line["found"] and line["meaning"] for line in lines)
     assert {line["state"] for line in lines} <= {"ok", "limited", "missing"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: sensors are loaded, and must belong to root")
+def test_each_sensor_is_tried_your_own_as_well(tmp_path: Path) -> None:
+    for file in (EXAMPLES / "fsync.yaml", EXAMPLES / "fsync.bpf.c"):
+        shutil.copy(file, tmp_path)
+    (tmp_path / "bad.yaml").write_text((tmp_path / "fsync.yaml").read_text().replace("fsync", "bad"))
+    (tmp_path / "bad.bpf.c").write_text('#include "dialect.h"\nnonsense\n')
+    done = doctor("--json", "--sensors", str(tmp_path))
+    lines = {line["name"]: line for line in json.loads(done.stdout)}
+    assert lines["sensor cpu"]["state"] == lines["sensor fsync"]["state"] == "ok"
+    assert "fs.fsync_time" in lines["sensor fsync"]["meaning"]
+    assert lines["sensor bad"]["state"] == "missing"
+    assert lines["sensor bad"]["found"].startswith("bad.bpf.c:2: ")
+    assert done.returncode == Exit.DONE
 
 
 def test_for_people_it_ends_with_a_verdict() -> None:

@@ -40,7 +40,7 @@ def test_options_stand_in_for_the_configuration(tmp_path: Path) -> None:
     words = (
         f"--config {file} --mode enforce --metrics [::1]:0 --health localhost:2 --loader core --realtime off"
     )
-    folders = "--runtime-dir /run/a --state-dir /var/b --policies /etc/c"
+    folders = "--runtime-dir /run/a --state-dir /var/b --policies /etc/c --sensors /etc/d --debug"
     assert run.configured(options(*words.split(), *folders.split())) == Config(
         mode="enforce",
         metrics="[::1]:0",
@@ -50,6 +50,8 @@ def test_options_stand_in_for_the_configuration(tmp_path: Path) -> None:
         runtime_dir="/run/a",
         state_dir="/var/b",
         policies="/etc/c",
+        sensors_dir="/etc/d",
+        debug=True,
         breaker_acts=2,
     )
 
