@@ -7,11 +7,14 @@ from typing import Final
 
 import pytest
 
+from controlplane.arc.kernel.events import EventKind
 from controlplane.arc.kernel.libbpf import Object, offers_map_type
 from controlplane.arc.kernel.loader import BTF, OBJECTS, RINGBUF, SOURCES, choose
 from controlplane.arc.kernel.sensors import NAMES, Sensors
 from controlplane.compiler.btf import Btf
-from tests.kernel.felt import Felt, feeling
+from tests.kernel.conftest import TestCgroup
+from tests.kernel.felt import EVERY_ONE, Felt, feeling
+from tests.patience import patient
 
 MIB: Final = 1024
 
@@ -54,6 +57,22 @@ def test_bcc_has_the_hooks_that_core_has(by_bcc: Felt) -> None:
             assert hooks <= set(by_bcc.sensors.sensor(name).status().hooks)
     finally:
         core.close()
+
+
+def test_a_resting_sensor_is_detached_and_comes_back(felt: Felt, cgroup: TestCgroup) -> None:
+    process = felt.sensors.sensor("process")
+    felt.sensors.set_gate("process.exec", EVERY_ONE)
+    process.rest(resting=True)
+    cgroup.run("true").wait(patient(10))
+    assert process.status().seen == 0
+    for _ in range(2):
+        process.rest(resting=False)
+    cgroup.run("true").wait(patient(10))
+    felt.signal("process.exec", cgroup)
+    # Attached once, however often it was asked for: what the shell becomes is one event.
+    told = [event for event in felt.events if (event.kind, event.cgroup) == (EventKind.SIGNAL, cgroup.id)]
+    assert sum(event.weight for event in told) == 1
+    assert process.reason == ""
 
 
 REPORT: Final = """

@@ -52,6 +52,7 @@ _update = declare("bpf_map_update_elem", _I, _I, _P, _P, ctypes.c_uint64)
 _delete = declare("bpf_map_delete_elem", _I, _I, _P)
 _next_key = declare("bpf_map_get_next_key", _I, _I, _P, _P)
 _info = declare("bpf_obj_get_info_by_fd", _I, _I, _P, ctypes.POINTER(_U))
+_raw_tracepoint_open = declare("bpf_raw_tracepoint_open", _I, _S, _I)
 _possible_cpus = declare("libbpf_num_possible_cpus", _I)
 _probe_map = declare("libbpf_probe_bpf_map_type", _I, _I, _P)
 
@@ -224,6 +225,14 @@ class Object:
     def close(self) -> None:
         """Unload; maps shared with others live on."""
         _object_close(self._handle)
+
+
+def attach_raw_tracepoint(name: str, program: int) -> int:
+    """A link that keeps the program there until it is closed; raises LibbpfError."""
+    link = _raw_tracepoint_open(name.encode(), program)
+    if link < 0:
+        raise LibbpfError(-link, f"attach {name}")
+    return int(link)
 
 
 def offers_map_type(number: int) -> bool:

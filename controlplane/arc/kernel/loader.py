@@ -15,7 +15,14 @@ import msgspec
 
 from controlplane.arc.children import spawn
 from controlplane.arc.kernel.instructions import has_fetch
-from controlplane.arc.kernel.libbpf import LOG, Object, Program, offers_map_type, run_time
+from controlplane.arc.kernel.libbpf import (
+    LOG,
+    Object,
+    Program,
+    attach_raw_tracepoint,
+    offers_map_type,
+    run_time,
+)
 from controlplane.arc.kernel.reasons import shortened
 from controlplane.link.compiling import (
     ANSWERS,
@@ -129,7 +136,18 @@ class HeldProgram:
     def __init__(self, name: str, program: int, link: int) -> None:
         self.name = name
         self._program = program
-        self._link = link
+        self._link: int | None = link
+
+    def attach(self) -> None:
+        """Again, after `detach`; raises LibbpfError."""
+        if self._link is None:
+            self._link = attach_raw_tracepoint(self.name, self._program)
+
+    def detach(self) -> None:
+        """It stays loaded."""
+        if self._link is not None:
+            os.close(self._link)
+            self._link = None
 
     def run_time(self) -> tuple[int, int]:
         """See `Attached`."""
@@ -137,7 +155,7 @@ class HeldProgram:
 
     def close(self) -> None:
         """Detach and unload."""
-        os.close(self._link)
+        self.detach()
         os.close(self._program)
 
 
@@ -157,7 +175,12 @@ class HeldDescriptors:
         return self._maps[name]
 
     def rest(self, *, resting: bool) -> None:
-        """What bcc attached stays attached: its gates are closed, which costs a look-up an event."""
+        """See `Loaded`."""
+        for program in self.programs:
+            if resting:
+                program.detach()
+            else:
+                program.attach()
 
     def close(self) -> None:
         """See `Loaded`."""
