@@ -147,6 +147,12 @@ static __always_inline u32 one_in(u32 sample)
  */
 #define EVEN_BATCHES 16
 #define MAX_DOUBLINGS 20
+#define MAX_ROUND_NS 1000000000ULL /* the longest gates are of rates that are learned, and want news */
+
+static __always_inline u64 round_of(struct gate *gate)
+{
+	return gate->window_ns < MAX_ROUND_NS ? gate->window_ns : MAX_ROUND_NS;
+}
 
 /* How many events make the next record of a stream. */
 static __always_inline u32 batch_of(struct count_stream *stream, struct gate *gate)
@@ -205,7 +211,7 @@ static __always_inline void count_weighted(void *ctx, u32 signal, u64 of, u32 we
 		stream->since_ns = since = now;
 		stream->pending = 0;
 	}
-	if (now - stream->window_ns > gate->window_ns) {
+	if (now - stream->window_ns > round_of(gate)) {
 		stream->window_ns = now;
 		stream->told = 0;
 	}
