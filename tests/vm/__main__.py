@@ -1,6 +1,6 @@
 """`python -m tests.vm [KERNEL...]`: run the tests on these kernels, or all; `--table` writes docs/kernels.md.
 
-Each run leaves build/vm/<kernel>.json (what came of it) and .console (what the guest printed).
+Each run leaves build/vm/<kernel>-<loader>.json (what came of it) and .console (what the guest printed).
 """
 
 import argparse
@@ -8,6 +8,7 @@ import asyncio
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -24,7 +25,7 @@ PAGE: Final = ROOT / "docs/kernels.md"
 SECONDS: Final = 900
 
 
-def prepared(kernel: Kernel, tests: list[str]) -> Machine:
+def prepared(kernel: Kernel, loader: str, tests: str) -> Machine:
     """Fetch the kernel and make what it boots from."""
     unpacked = fetched(kernel)
     folder = STORE / unpacked.release
@@ -32,10 +33,15 @@ def prepared(kernel: Kernel, tests: list[str]) -> Machine:
     if not vmlinux.exists():
         write_vmlinux(unpacked.image, vmlinux)
     write_initramfs(unpacked.modules, initramfs)
-    console, results = OUT / f"{kernel.name}.console", OUT / f"{kernel.name}.lines"
+    console, results = (OUT / f"{kernel.name}-{loader}.{kind}" for kind in ("console", "lines"))
     for path in (console, results):
         path.write_bytes(b"")
-    environment = {"VM_REPO": str(ROOT), "VM_MODULES": str(unpacked.modules), "VM_TESTS": ",".join(tests)}
+    environment = {
+        "VM_REPO": str(ROOT),
+        "VM_MODULES": str(unpacked.modules),
+        "VM_LOADER": loader,
+        "VM_TESTS": tests,
+    }
     return Machine(vmlinux, initramfs, environment, console, results)
 
 
@@ -49,7 +55,7 @@ async def run(kernel: Kernel, machine: Machine, seconds: float) -> Results:
     lines = machine.results.read_bytes().splitlines(keepends=True)
     whole = [line for line in lines if line.endswith(b"\n")]
     results = results_of(kernel.name, whole, time.monotonic() - begun, error)
-    (OUT / f"{kernel.name}.json").write_bytes(msgspec.json.format(msgspec.json.encode(results)))
+    machine.results.with_suffix(".json").write_bytes(msgspec.json.format(msgspec.json.encode(results)))
     return results
 
 
@@ -96,11 +102,15 @@ async def run_all(kernels: list[Kernel], machines: list[Machine], jobs: int, sec
 
 
 def write_page() -> None:
-    """From the last run of each kernel; a kernel that was not run is an error."""
-    paths = [OUT / f"{kernel.name}.json" for kernel in listed()]
-    if missing := [path.stem for path in paths if not path.exists()]:
+    """From the last run of each kernel; one that was not run is an error, but not so with bcc."""
+    core, bcc = ([OUT / f"{kernel.name}-{loader}.json" for kernel in listed()] for loader in ("core", "bcc"))
+    if missing := [path.stem for path in core if not path.exists()]:
         sys.exit(f"not run here: {', '.join(missing)}; run `make vm` first")
-    PAGE.write_text(table([msgspec.json.decode(path.read_bytes(), type=Results) for path in paths]))
+    PAGE.write_text(table(_read(core), _read([path for path in bcc if path.exists()])))
+
+
+def _read(paths: list[Path]) -> list[Results]:
+    return [msgspec.json.decode(path.read_bytes(), type=Results) for path in paths]
 
 
 def main() -> int:
@@ -110,6 +120,7 @@ def main() -> int:
         "kernels", nargs="*", metavar="KERNEL", help="names in vagrant/kernels.yaml; all without any"
     )
     parser.add_argument("--tests", default="tests/kernel", help="what pytest runs there, separated by commas")
+    parser.add_argument("--loader", choices=("core", "bcc"), default="core", help="bcc takes long, emulated")
     parser.add_argument("--jobs", type=int, default=2, help="machines at a time")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="after which a machine is ended")
     parser.add_argument("--table", action="store_true", help=f"only write {PAGE.relative_to(ROOT)}")
@@ -120,7 +131,7 @@ def main() -> int:
     OUT.mkdir(parents=True, exist_ok=True)
     try:
         kernels = chosen(options.kernels)
-        machines = [prepared(kernel, options.tests.split(",")) for kernel in kernels]
+        machines = [prepared(kernel, options.loader, options.tests) for kernel in kernels]
     except (KernelError, ImageError) as error:
         sys.exit(str(error))
     try:

@@ -1,7 +1,7 @@
 """What runs in the guest: looks at the kernel, attaches every sensor, runs tests, tells each result at once.
 
-`python -m tests.vm.guest PORT TESTS`: the serial port for tests/vm/results.py, and what pytest is to run,
-separated by commas.
+`python -m tests.vm.guest PORT LOADER TESTS`: the serial port for tests/vm/results.py, which loader, and what
+pytest is to run, separated by commas.
 """
 
 import os
@@ -22,13 +22,14 @@ from tests.vm.results import End, Host, Ran, SensorFound, Told
 DEMO: Final = "tests/demo/fork_storm.py"
 STORM: Final = "from tests.demo.fork_storm import main; main(above=20, seconds=120)"
 """Emulated, a process forks some hundred times a second."""
+ELSEWHERE: Final = ("daemon", "hot_path", "loader", "recover", "user_sensors")
 OPTIONS: Final = (
     *("-q", "--color=no", "-p", "no:cacheprovider", "--patience", "6", "--timeout", "300"),
-    # A compiler takes minutes here, and readers of the ring are the same everywhere.
-    *("-k", "not bcc and not perf and not libbpf and not clang"),
-    # About processes, the interpreter and compilers, which no kernel changes; emulated, they would take minutes.
-    *(f"--ignore=tests/kernel/test_{name}.py" for name in ("daemon", "hot_path", "loader", "user_sensors")),
+    # About processes, the journal, the interpreter and compilers, which no kernel changes.
+    *(f"--ignore=tests/kernel/test_{name}.py" for name in ELSEWHERE),
 )
+LOADERS: Final = {"core": "not bcc and not perf and not libbpf and not clang", "bcc": "bcc and not clang"}
+"""What pytest -k selects. Readers of the ring are the same everywhere."""
 
 
 class Port:
@@ -76,9 +77,8 @@ def host() -> Host:
     return Host(os.uname().release, tuple(controllers), offers)
 
 
-def tell_sensors(port: Port) -> None:
-    """Attach all of them once."""
-    sensors = Sensors()
+def tell_sensors(port: Port, sensors: Sensors) -> None:
+    """What became of each, before they are closed."""
     for sensor in sensors.all:
         port.tell(SensorFound(sensor.name, sensor.reason, sensor.signals))
     sensors.close()
@@ -96,11 +96,12 @@ def storm() -> Ran:
 
 def main() -> None:
     """All of it; a crash of this program shows as a missing end."""
-    port = Port(sys.argv[1])
+    path, loader, tests = sys.argv[1:]
+    port = Port(path)
     port.tell(host())
-    tell_sensors(port)
+    tell_sensors(port, Sensors(loader="bcc" if loader == "bcc" else "core"))
     port.tell(storm())
-    pytest.main([*OPTIONS, *sys.argv[2].split(",")], plugins=[Reporter(port)])
+    pytest.main([*OPTIONS, "-k", LOADERS[loader], *tests.split(",")], plugins=[Reporter(port)])
     port.tell(End(time.clock_gettime(time.CLOCK_BOOTTIME)))
 
 

@@ -22,5 +22,5 @@ modprobe loop  # nothing else asks for it
 cd "$VM_REPO" || exit
 # Sizes of what a descriptor may be: the kernel's own limit for process 1 is low.
 ulimit -n 20000
-.venv/bin/python -m tests.vm.guest /dev/ttyS1 "$VM_TESTS"
+.venv/bin/python -m tests.vm.guest /dev/ttyS1 "$VM_LOADER" "$VM_TESTS"
 busybox poweroff -f

@@ -17,21 +17,32 @@ cgroup2 alone and pressure stall information. There the daemon meets a fork stor
 FEEL: Final = "feels"
 
 
-def table(runs: Sequence[Results]) -> str:
-    """The whole page, one column for each run."""
-    columns = [run.host.release.removesuffix("-cloud-amd64") if run.host else run.kernel for run in runs]
+def table(core: Sequence[Results], bcc: Sequence[Results]) -> str:
+    """The whole page: of each loader one column for each run."""
+    columns = [_column(run) for run in core]
     sections = [
         HEAD,
         "## What each kernel offers\n",
-        _grid("", columns, _offers(runs)),
+        _grid("", columns, _offers(core)),
         "\n## Sensors\n",
-        _grid("sensor", columns, _sensors(runs)),
-        *_notes(runs, columns),
-        "\n## Tests\n\nPassed of those run; skipped ones say why below.\n",
-        _grid("file", columns, _tests(runs)),
-        *_skips(runs, columns),
+        *_found(core),
     ]
+    if bcc:
+        sections += ["\n## Sensors through bcc\n", *_found(bcc)]
     return "\n".join(sections) + "\n"
+
+
+def _column(run: Results) -> str:
+    return run.host.release.removesuffix("-cloud-amd64") if run.host else run.kernel
+
+
+def _found(runs: Sequence[Results]) -> Iterator[str]:
+    columns = [_column(run) for run in runs]
+    yield _grid("sensor", columns, _sensors(runs))
+    yield from _notes(runs, columns)
+    yield "\nTests passed of those run:\n"
+    yield _grid("file", columns, _tests(runs))
+    yield from _skips(runs, columns)
 
 
 def _grid(corner: str, columns: Sequence[str], rows: Iterator[tuple[str, list[str]]]) -> str:

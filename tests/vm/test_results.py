@@ -39,9 +39,15 @@ def test_the_page_says_what_feels_where_and_what_was_tested() -> None:
             HOST, SensorFound("cpu", reason, ()), GOOD, Ran("a/test_a.py::c", outcome, 1, text), End(9)
         )
 
-    page = table([run("", "failed", "boom"), run("no such hook", "skipped", "no loop devices")])
+    page = table([run("", "failed", "boom"), run("no such hook", "skipped", "no loop devices")], [])
     assert "| cpu | feels | disabled |" in page
     assert "- 6.1.0-1, cpu: no such hook" in page
     assert "| `test_a.py` | 1 of 2 | 1 of 1 |" in page
     assert "- no loop devices (6.1.0-1)" in page
     assert "| BTF | yes | yes |\n| PSI | no | no |" in page
+
+
+def test_bcc_has_a_section_where_it_was_run() -> None:
+    run = results(HOST, SensorFound("cpu", "", ()), GOOD, End(9))
+    assert "through bcc" not in table([run], [])
+    assert table([run], [run]).count("| cpu | feels |") == 2
