@@ -85,4 +85,4 @@ def test_nothing_is_left_of_them(turn: Callable[..., Turned], cgroup: TestCgroup
     running.turn_until(lambda: dead.isdisjoint(running.arc._monitor.places))
     assert len(dead & seen) > LIVES / 2
     assert dead.isdisjoint(kept(running))
-    assert open_files() == files
+    assert open_files() <= files  # what tests before this one left may be closed meanwhile
