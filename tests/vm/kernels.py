@@ -4,6 +4,7 @@ The machine's apt is only asked for its mirror and its proxy settings; its sourc
 they are. Debian's cloud flavour is taken: it is small, and everything a guest needs is in it.
 """
 
+import platform
 import re
 import shutil
 import subprocess
@@ -132,6 +133,8 @@ class _Apt:
     def download(self, packages: list[str]) -> list[Path]:
         """Fetch and check them; raises KernelError."""
         target = self._folder / "archives"
+        for old in target.glob("*.deb"):
+            old.unlink()
         self._call("apt-get", "-qq", "download", *packages, cwd=target)
         return sorted(target.glob("*.deb"))
 
@@ -149,11 +152,12 @@ class _Apt:
     def _source(self, suite: str) -> str:
         """A line of sources.list, on the mirror that the machine itself uses."""
         ending = "-security" if suite.endswith("-security") else ""
-        for line in _machine_targets():
-            mirror, _, release = line.partition(" ")
-            if re.fullmatch(rf"[a-z]+{ending}", release):
-                return f"deb [signed-by={KEYRING}] {mirror} {suite} main"
-        raise KernelError(f"the machine's apt names no Debian mirror for {suite}")
+        own = platform.freedesktop_os_release()["VERSION_CODENAME"] + ending
+        if own not in (mirrors := _machine_mirrors()):
+            raise KernelError(
+                f"the machine's apt has no source {own}, so no mirror is known that has {suite}"
+            )
+        return f"deb [signed-by={KEYRING}] {mirrors[own]} {suite} main"
 
     def _call(self, *command: str, cwd: Path | None = None) -> str:
         own = {
@@ -171,20 +175,16 @@ class _Apt:
             [command[0], *options, *command[1:]], cwd=cwd, capture_output=True, text=True, check=False
         )
         if done.returncode != 0:
-            raise KernelError(
-                f"{command[0]} {command[1]} failed, so no kernel can be had:\n{done.stderr.strip()}"
-            )
+            raise KernelError(f"no kernel can be had; `{' '.join(command)}` failed:\n{done.stderr.strip()}")
         return done.stdout
 
 
-def _machine_targets() -> list[str]:
-    """`MIRROR RELEASE` of each source of the machine that is Debian's own main section."""
-    form = "$(ORIGIN) $(COMPONENT) $(REPO_URI) $(RELEASE)"
+def _machine_mirrors() -> dict[str, str]:
+    """Release -> mirror, of each source of the machine."""
     done = subprocess.run(
-        ["apt-get", "indextargets", "--format", form, "Created-By: Packages"],
+        ["apt-get", "indextargets", "--format", "$(RELEASE) $(REPO_URI)", "Created-By: Packages"],
         capture_output=True,
         text=True,
         check=True,
     )
-    begin = "Debian main "
-    return [line.removeprefix(begin) for line in done.stdout.splitlines() if line.startswith(begin)]
+    return dict(line.split(" ", 1) for line in done.stdout.splitlines())
