@@ -6,7 +6,14 @@ from math import exp, pi, sin, sqrt
 from random import Random
 from typing import Final
 
-from tests.unit.arc.monitor.series import autoregressive, clusters, gaps, latencies
+from tests.unit.arc.monitor.series import (
+    autoregressive,
+    bursty_gaps,
+    bursty_latencies,
+    clusters,
+    gaps,
+    latencies,
+)
 
 DAY: Final = 86_400
 """Events, at one a second."""
@@ -25,15 +32,6 @@ def pareto(random: Random) -> Iterator[float]:
 def ar(correlation: float) -> Callable[[Random], Iterator[float]]:
     """Lognormal with an autoregressive logarithm."""
     return lambda random: latencies(random, correlation)
-
-
-def bursty(random: Random) -> Iterator[float]:
-    """Spells of 200 events on average at three times the values, 600 on average between them."""
-    factor = 1.0
-    for value in latencies(random, spread=0.5):
-        if random.random() < (1 / 600 if factor == 1 else 1 / 200):
-            factor = 4 - factor
-        yield factor * value
 
 
 def diurnal(random: Random) -> Iterator[float]:
@@ -56,19 +54,10 @@ VALUES: Final[dict[str, Callable[[Random], Iterator[float]]]] = {
     "AR(1) .3": ar(0.3),
     "AR(1) .6": ar(0.6),
     "AR(1) .9": ar(0.9),
-    "bursty": bursty,
+    "bursty": bursty_latencies,
     "diurnal": diurnal,
     "two modes": modes,
 }
-
-
-def bursty_waits(random: Random) -> Iterator[int]:
-    """Events in spells: 200 on average at four times the rate, 400 on average between them."""
-    factor = 1
-    for wait in gaps(random):
-        if random.random() < (1 / 400 if factor == 1 else 1 / 200):
-            factor = 5 - factor
-        yield wait // factor
 
 
 def wavering_waits(random: Random) -> Iterator[int]:
@@ -85,7 +74,7 @@ def diurnal_waits(random: Random) -> Iterator[int]:
 WAITS: Final[dict[str, Callable[[Random], Iterator[int]]]] = {
     "Poisson": gaps,
     "clusters of 8": clusters,
-    "bursty": bursty_waits,
+    "bursty": bursty_gaps,
     "wavering": wavering_waits,
     "diurnal": diurnal_waits,
 }

@@ -30,3 +30,21 @@ def clusters(random: Random, size: int = 8, mean_ns: int = 1_000_000) -> Iterato
         yield int(random.expovariate(1 / (size * mean_ns))) + 1
         for _ in range(int(random.expovariate(1 / size))):
             yield mean_ns // 100
+
+
+def bursty_latencies(random: Random) -> Iterator[int]:
+    """Spells of 200 events on average at three times the values, 600 on average between them."""
+    factor = 1
+    for value in latencies(random, spread=0.5):
+        if random.random() < (1 / 600 if factor == 1 else 1 / 200):
+            factor = 4 - factor
+        yield factor * value
+
+
+def bursty_gaps(random: Random) -> Iterator[int]:
+    """Spells of 200 events on average at four times the rate, 400 on average between them."""
+    factor = 1
+    for wait in gaps(random):
+        if random.random() < (1 / 400 if factor == 1 else 1 / 200):
+            factor = 5 - factor
+        yield wait // factor

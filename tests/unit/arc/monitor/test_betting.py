@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from controlplane.arc.monitor.betting import CEILING, MEMORY, WARM_UP, Baseline, BettingTest, must_payoff
 from controlplane.arc.monitor.buckets import BUCKETS, must_bucket
 from controlplane.link.rules import NS
-from tests.unit.arc.monitor.series import latencies
+from tests.unit.arc.monitor.series import bursty_latencies, latencies
 from tests.unit.arc.monitor.unhurried import unhurried
 
 EVENTS = 10_000
@@ -92,6 +92,15 @@ def test_healthy_streams_fire_no_oftener_than_stated(correlation: float) -> None
     number = 100_000
     fired = feed(BettingTest(EVENTS), healthy(number, seed=2, correlation=correlation))
     assert alarms(fired) <= 2 * number / EVENTS
+
+
+def test_bursts_are_not_taken_for_changes() -> None:
+    """Not even while they are new: bets rest until their distance is settled."""
+    number, seeds = 60_000, (0, 1, 4)
+    streams = [[*islice(bursty_latencies(Random(seed)), number)] for seed in seeds]
+    assert (
+        sum(alarms(feed(BettingTest(EVENTS), values)) for values in streams) <= len(seeds) * number / EVENTS
+    )
 
 
 @pytest.mark.parametrize(("factor", "delay"), [(2.7, 80), (7.4, 25), (55, 15)])

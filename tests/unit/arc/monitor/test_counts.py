@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controlplane.arc.monitor.counts import LOGARITHMS, MEMORY, MOST, RATIOS, WARM_UP, Dispersion, PoissonTest
-from tests.unit.arc.monitor.series import clusters, gaps
+from tests.unit.arc.monitor.series import bursty_gaps, clusters, gaps
 from tests.unit.arc.monitor.unhurried import unhurried
 
 EVENTS = 10_000
@@ -56,6 +56,12 @@ def test_evidence_is_the_best_start_of_the_likelihood_ratio() -> None:
 @pytest.mark.parametrize("waits", [gaps, clusters])
 def test_healthy_streams_fire_no_oftener_than_stated(waits: Callable[[Random], Iterator[int]]) -> None:
     assert alarms(feed(PoissonTest(EVENTS), waits(Random(2)), 100_000)) <= 2 * 100_000 / EVENTS
+
+
+@pytest.mark.parametrize("seed", [17, 19])
+def test_alarms_that_go_away_by_themselves_become_rare(seed: int) -> None:
+    """Bursts would be alarms for ever, for what comes in an alarm teaches nothing."""
+    assert alarms(feed(PoissonTest(EVENTS), bursty_gaps(Random(seed)), 100_000)) <= 2 * 100_000 / EVENTS
 
 
 @pytest.mark.parametrize(("factor", "delay"), [(1.6, 1500), (2.7, 100), (7.4, 48)])
