@@ -3,11 +3,15 @@
 Whatever a compiler prints goes into the log descriptor, where the arc finds it even if LLVM aborts.
 """
 
+import ctypes
 import os
+import signal
 import socket
 import sys
 import tempfile
+import traceback
 from pathlib import Path
+from typing import Final, NoReturn
 
 import msgspec
 
@@ -28,6 +32,8 @@ from controlplane.link.compiling import (
     Request,
     Source,
 )
+
+PR_SET_PDEATHSIG: Final = 1
 
 
 class Session:
@@ -88,9 +94,28 @@ def main(arguments: list[str]) -> int:
     socket_fd, log_fd = (int(arguments[arguments.index(name) + 1]) for name in ("--socket-fd", "--log-fd"))
     os.dup2(log_fd, 2)
     os.dup2(log_fd, 1)
-    with socket.socket(fileno=socket_fd) as wire, tempfile.TemporaryDirectory(prefix="reflexarc-") as folder:
-        Session(wire, log_fd, Path(folder)).answer_all()
-    return 0
+    with tempfile.TemporaryDirectory(prefix="reflexarc-") as folder:
+        worker = os.fork()
+        if worker == 0:
+            _work(socket_fd, log_fd, Path(folder))
+        os.close(socket_fd)
+        _, status = os.waitpid(worker, 0)
+    return int(status != 0)
+
+
+def _work(socket_fd: int, log_fd: int, folder: Path) -> NoReturn:
+    """In a process of its own, so that the folder goes even if LLVM aborts."""
+    prctl = ctypes.CDLL(None).prctl
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    code = 1
+    try:
+        with socket.socket(fileno=socket_fd) as wire:
+            Session(wire, log_fd, folder).answer_all()
+        code = 0
+    except Exception:  # noqa: BLE001  the border of this process: the arc finds it in the log
+        traceback.print_exc()
+    finally:
+        os._exit(code)
 
 
 if __name__ == "__main__":

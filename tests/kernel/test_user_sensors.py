@@ -163,23 +163,35 @@ def test_a_bad_source_is_disabled_with_its_reason_and_the_rest_runs(
     )
 
 
-def test_a_compiler_that_dies_takes_one_source_with_it(load: Callable[..., Sensors], tmp_path: Path) -> None:
+def test_a_compiler_that_dies_takes_one_source_with_it(
+    load: Callable[..., Sensors], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """Bcc's LLVM ends the process over what it cannot translate."""
     fatal = (
         "MAP_ARRAY(sum, u32, 1);\nHOOK1(sched_process_exec, struct task_struct *, task)\n{\n"
         "\tu32 at = 0;\n\tu32 *kept = LOOKUP(sum, &at);\n\n"
         "\tif (kept && __sync_fetch_and_add(kept, 1) > 7)\n\t\tcount(COUNTER_SEEN, 1);\n}"
     )
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
     sensors = load(written(tmp_path, a=GOOD, b=fatal, c=GOOD), "bcc")
+    assert not list(scratch.iterdir())
     assert "XADD" in sensors.sensor("b").reason
     assert (sensors.sensor("a").reason, sensors.sensor("c").reason) == ("", "")
 
 
-def test_nothing_is_left_behind(load: Callable[..., Sensors], compiler: str, tmp_path: Path) -> None:
+def test_nothing_is_left_behind(
+    load: Callable[..., Sensors], compiler: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     own = written(tmp_path, bad=UNVERIFIED, good=GOOD)
     load(own, compiler).close()
     before = len(list(Path("/proc/self/fd").iterdir()))
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
     load(own, compiler).close()
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert not list(scratch.iterdir())
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)

@@ -5,6 +5,7 @@ what it attached stays for as long as the arc holds it.
 """
 
 import os
+import select
 import signal
 import socket
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,6 +44,8 @@ BTF: Final = Path("/sys/kernel/btf/vmlinux")
 SHARED: Final = ("events", "gates", "counts", "values", "protected_names")
 """Maps that all sensors have in common."""
 RINGBUF: Final = 27
+END_SECONDS: Final = 2.0
+"""For a compiler that has answered to clear up after itself."""
 COMPILE_SECONDS: Final = 120.0
 """For one source; a third of a second here, a hundred times as much in an emulated machine."""
 
@@ -208,10 +211,13 @@ class Compiler:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.kill(self._pid, signal.SIGKILL)
+        self._wire.close()
+        ended = os.pidfd_open(self._pid)
+        if not select.select([ended], [], [], END_SECONDS)[0]:
+            os.kill(self._pid, signal.SIGKILL)
+        os.close(ended)
         os.waitpid(self._pid, 0)
         os.close(self._log)
-        self._wire.close()
 
     def answers(self, request: Request, fds: Sequence[int]) -> Iterator[tuple[Answer, list[int]]]:
         """One for each source. The last has a reason where the compiler died over it, or took too long."""
