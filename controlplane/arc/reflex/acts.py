@@ -10,7 +10,7 @@ import os
 import signal
 from typing import Final, NamedTuple, Protocol
 
-from controlplane.arc.kernel.cgroups import Cgroups, must_read_file, must_write_file
+from controlplane.arc.kernel.cgroups import Cgroups, must_write_file
 from controlplane.arc.kernel.control_files import ControlFiles, must_read_value, must_write_value
 from controlplane.arc.kernel.events import EventKind
 from controlplane.arc.kernel.processes import must_open_process
@@ -196,11 +196,23 @@ class KillProcess:
 
 
 def _kill_one_by_one(directory: int) -> None:
-    """Frozen first, so that nobody forks away; a frozen task still dies of SIGKILL."""
+    """Frozen first, so that nobody forks away for long; a frozen task still dies of SIGKILL."""
     must_write_file(directory, "cgroup.freeze", b"1")
-    for pid in must_read_file(directory, "cgroup.procs").split():
-        try:
-            os.kill(int(pid), signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+    killed: set[int] = set()
+    # A task that was amid a fork when it was to freeze has left a child that is not on the list.
+    while left := _processes_below(directory) - killed:
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        killed |= left
     must_write_file(directory, "cgroup.freeze", b"0")
+
+
+def _processes_below(directory: int) -> set[int]:
+    """Of a cgroup and its descendants."""
+    found: set[int] = set()
+    for _, _, _, below in os.fwalk(".", dir_fd=directory):
+        # The kernel hands out a page a read.
+        with open("cgroup.procs", opener=lambda name, flags: os.open(name, flags, dir_fd=below)) as procs:  # noqa: B023
+            found.update(map(int, procs))
+    return found
