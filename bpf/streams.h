@@ -149,6 +149,12 @@ static __always_inline u32 one_in(u32 sample)
 #define MAX_DOUBLINGS 20
 #define MAX_ROUND_NS 1000000000ULL /* the longest gates are of rates that are learned, and want news */
 
+/* Another CPU may have begun it after this one looked at the clock. */
+static __always_inline bool is_over(u64 began, u64 length, u64 now)
+{
+	return now > began && now - began > length;
+}
+
 static __always_inline u64 round_of(struct gate *gate)
 {
 	return gate->window_ns < MAX_ROUND_NS ? gate->window_ns : MAX_ROUND_NS;
@@ -207,11 +213,11 @@ static __always_inline void count_weighted(void *ctx, u32 signal, u64 of, u32 we
 	}
 	__sync_fetch_and_add(&stream->total, weight);
 	since = stream->since_ns;
-	if (now - since > gate->window_ns) {
+	if (is_over(since, gate->window_ns, now)) {
 		stream->since_ns = since = now;
 		stream->pending = 0;
 	}
-	if (now - stream->window_ns > round_of(gate)) {
+	if (is_over(stream->window_ns, round_of(gate), now)) {
 		stream->window_ns = now;
 		stream->told = 0;
 	}
@@ -275,7 +281,7 @@ static __always_inline bool worth_telling(struct value_stream *stream, struct ga
 {
 	u32 exceeded;
 
-	if (now - stream->window_ns > gate->window_ns) {
+	if (is_over(stream->window_ns, gate->window_ns, now)) {
 		stream->window_ns = now;
 		stream->exceeded = 0;
 		stream->told = 0;
