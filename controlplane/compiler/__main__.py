@@ -108,11 +108,12 @@ def _work(socket_fd: int, log_fd: int, folder: Path) -> NoReturn:
     prctl = ctypes.CDLL(None).prctl
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     code = 1
+    # Not closed before the end: that is when the arc looks into the log.
+    wire = socket.socket(fileno=socket_fd)
     try:
-        with socket.socket(fileno=socket_fd) as wire:
-            Session(wire, log_fd, folder).answer_all()
+        Session(wire, log_fd, folder).answer_all()
         code = 0
-    except Exception:  # noqa: BLE001  the border of this process: the arc finds it in the log
+    except Exception:  # noqa: BLE001  the border of this process
         traceback.print_exc()
     finally:
         os._exit(code)
