@@ -1,7 +1,9 @@
 """One emulated machine: started, watched, and ended by its process id whatever happens.
 
-Emulation in software: it needs no /dev/kvm and is the same everywhere. The host's root comes in through
-virtiofs, results go out through the second serial port.
+Emulation in software: it needs no /dev/kvm and is the same everywhere. Both of the guest's processors are
+emulated by one thread: with one thread each, a processor at times executes an instruction that the other has
+just replaced (the kernel does so to switch tracepoints), and the guest dies of it. The host's root comes in
+through virtiofs, results go out through the second serial port.
 """
 
 import asyncio
@@ -61,7 +63,7 @@ class Machine:
         # Memory that virtiofsd can map, too.
         memory = f"memory-backend-memfd,id=memory,size={MEMORY},share=on"
         return [
-            *("qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max"),
+            *("qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=single,tb-size=512", "-cpu", "max"),
             *("-smp", "2", "-m", MEMORY, "-object", memory, "-numa", "node,memdev=memory"),
             *("-nodefaults", "-no-reboot", "-display", "none", "-nic", "none"),
             *(
