@@ -19,6 +19,9 @@ static __always_inline u32 weight_of(u64 waited)
 	return waited < QUICK_NS ? one_in(SAMPLE) : 1;
 }
 
+/* A task may wait once more after its parent has learnt of its end: then its cgroup may be gone already. */
+#define LEFT_OUT (PF_KTHREAD | PF_EXITING)
+
 #ifdef RUNQUEUE_CLOCK
 
 /* One hook: the scheduler has written down when it queued the task. Also after preemption, so it is the whole
@@ -28,7 +31,7 @@ HOOK3(sched_switch, bool, preempt, struct task_struct *, prev, struct task_struc
 	u64 queued, waited, cgroup;
 	u32 weight;
 
-	if (!next->pid || next->flags & PF_KTHREAD || !gate_of(SIGNAL_CPU_RUNQ_DELAY))
+	if (!next->pid || next->flags & LEFT_OUT || !gate_of(SIGNAL_CPU_RUNQ_DELAY))
 		return;
 	queued = QUEUED_AT(next);
 	if (!queued)
@@ -49,7 +52,7 @@ static __always_inline void queue(struct task_struct *task)
 {
 	u64 now = bpf_ktime_get_ns();
 
-	if (READ(task, flags) & PF_KTHREAD || !gate_of(SIGNAL_CPU_RUNQ_DELAY))
+	if (READ(task, flags) & LEFT_OUT || !gate_of(SIGNAL_CPU_RUNQ_DELAY))
 		return;
 	if (TASK_SET(queued, task, now))
 		count(COUNTER_LOST_STORAGE, 1);
