@@ -154,9 +154,10 @@ def test_nothing_runs_between_scrapes() -> None:
 
     async def scenario(_: Node, running: Running) -> None:
         await scrape(running)
-        before = running.status()["Threads"]
+        before = int(running.status()["Threads"])
         for _number in range(20):
             await scrape(running)
-        assert running.status()["Threads"] == before
+        # Fewer is possible: gRPC lets threads of its own go when they have been idle.
+        assert int(running.status()["Threads"]) <= before
 
     run(scenario)
