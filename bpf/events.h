@@ -10,6 +10,8 @@
 #define COMM_LENGTH 16
 #define HISTOGRAM_BUCKETS 40
 #define WATCHED 4096U
+#define GATE_OPEN 1
+#define GATE_EACH 2
 
 /* A named quantity. The numbers are indices into `gates`; what else is known of them is in link/signals.py.
  */
@@ -76,7 +78,7 @@ struct gate {
 	__u64 window_ns; /* counts: how long a batch may take; values: one round of exceedances */
 	__u64 level;	 /* values: only what is above is told */
 	__u32 batch;	 /* counts: events that make one record */
-	__u32 open;
+	__u32 open;	 /* GATE_OPEN, or GATE_EACH where a rule wants each event for its process */
 };
 
 struct stream_key {

@@ -166,6 +166,9 @@ static __always_inline u32 batch_of(struct count_stream *stream, struct gate *ga
 {
 	u32 told = stream->told, doublings;
 
+	/* A record names one process: of a batch the others would go unnamed. */
+	if (gate->open == GATE_EACH)
+		return 1;
 	if (told < EVEN_BATCHES)
 		return gate->batch;
 	doublings = told - EVEN_BATCHES + 1;
@@ -288,7 +291,7 @@ static __always_inline bool worth_telling(struct value_stream *stream, struct ga
 		stream->told = 0;
 	}
 	exceeded = ADD_UP(&stream->exceeded, 1);
-	return (exceeded & (exceeded - 1)) == 0;
+	return gate->open == GATE_EACH || (exceeded & (exceeded - 1)) == 0;
 }
 
 static __always_inline struct value_stream *value_stream_of(struct stream_key *key)

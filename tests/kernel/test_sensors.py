@@ -70,6 +70,19 @@ def test_of_a_storm_the_ring_sees_the_logarithm(felt: Felt, cgroup: TestCgroup) 
     assert sum(first) > 100
 
 
+def test_each_event_is_told_where_a_rule_is_about_processes(felt: Felt, cgroup: TestCgroup) -> None:
+    felt.sensors.set_gate("process.fork", Gate(60 * NS, 0, 8, 2))
+    felt.sensors.set_gate("process.exit_failure", EVERY_ONE)
+    cgroup.run("sh", "-c", "i=0; while [ $i -lt 100 ]; do (:); i=$((i+1)); done; exit 1")
+    felt.signal("process.exit_failure", cgroup)
+    forked = [
+        event.pid
+        for event in felt.events
+        if event.signal == Signal.PROCESS_FORK and event.cgroup == cgroup.id
+    ]
+    assert len(forked) == len(set(forked)) == 100
+
+
 def test_slow_counts_never_cross_the_ring(felt: Felt, cgroup: TestCgroup) -> None:
     felt.sensors.set_gate("process.fork", Gate(1000, 0, 4, 1))
     felt.sensors.set_gate("process.exec", EVERY_ONE)

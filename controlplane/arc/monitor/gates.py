@@ -1,12 +1,15 @@
 """From rules to gates: the least the kernel must let through for every rule to decide exactly. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final, assert_never
 
 from controlplane.arc.kernel.events import Gate
 from controlplane.link.rules import Betting, Level, Poisson, Rate, Rule, Test
 
 CLOSED: Final = Gate(0, 0, 0, 0)
+OPEN: Final = 1
+EACH: Final = 2
+"""GATE_OPEN and GATE_EACH of bpf/events.h."""
 NO_LEVEL: Final = 2**64 - 1
 ROUND_NS: Final = 100_000_000
 """Exceedances of a value are told at powers of two within this time."""
@@ -24,8 +27,8 @@ EVER_NS: Final = 2**62
 """A slow stream is told of, too, or its rate could not be learned."""
 
 
-def gate_for(tests: Iterable[Test]) -> Gate:
-    """The gate of one signal under all tests that use it."""
+def gate_for(tests: Iterable[Test], how: int) -> Gate:
+    """The gate of one signal under all tests that use it; `how`: OPEN, or EACH event told for its process."""
     window = batch = 0
     level = NO_LEVEL
     for test in tests:
@@ -46,10 +49,14 @@ def gate_for(tests: Iterable[Test]) -> Gate:
                 assert_never(test)
     if not window:
         return CLOSED
-    return Gate(window, 0 if level == NO_LEVEL else level, batch, 1)
+    return Gate(window, 0 if level == NO_LEVEL else level, batch, how)
 
 
-def gates_for(rules: Iterable[Rule], signals: Iterable[str]) -> dict[str, Gate]:
+def gates_for(rules: Collection[Rule], signals: Iterable[str]) -> dict[str, Gate]:
     """A gate for every signal; closed where no rule that is on names it."""
-    live = [rule for rule in rules if rule.mode != "off"]
-    return {signal: gate_for(rule.test for rule in live if rule.signal == signal) for signal in signals}
+    gates = {}
+    for signal in signals:
+        live = [rule for rule in rules if rule.mode != "off" and rule.signal == signal]
+        how = EACH if any(rule.per == "process" for rule in live) else OPEN
+        gates[signal] = gate_for((rule.test for rule in live), how)
+    return gates
