@@ -18,7 +18,7 @@ for _ in range({PROCESSES}):
 print(flush=True)
 signal.pause()
 """
-STORM: Final = "while :; do (:) & done"
+STORM: Final = "while :; do sleep 60 & done"
 
 
 def kill(cgroup: TestCgroup) -> None:
@@ -40,7 +40,7 @@ def test_a_crowd(cgroup: TestCgroup) -> None:
 
 def test_a_storm_does_not_fork_away(cgroup: TestCgroup) -> None:
     cgroup.run("sh", "-c", STORM)
-    await_until(lambda: cgroup.read("cgroup.procs").count("\n") > 20, 10)
+    await_until(lambda: cgroup.read("cgroup.procs").count("\n") > 5, 10)
     kill(cgroup)
 
 
