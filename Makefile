@@ -12,6 +12,7 @@ export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/usr/bin:/usr/local/sbin:/usr
 PYTHON ?= /usr/bin/python3
 NAME ?=
 KERNEL ?=
+LOADER ?= core
 OBJECTS := controlplane/arc/kernel/objects
 
 # First line: to build and run. Second: for tests and benchmarks (gcc compiles the C peers).
@@ -64,9 +65,9 @@ format: setup ## rewrite Python and C as the linters want it
 bench: setup ## measure beside a peer in the same run; NAME=latency for one of them (root)
 	@.venv/bin/python -m tests.bench $(NAME)
 
-vm: setup ## the kernel tests on other kernels, in emulated machines; KERNEL=6.1 for one of them (root)
+vm: setup ## the kernel tests on other kernels, in emulated machines; KERNEL=6.1 for one, LOADER=bcc (root)
 	@$(MAKE) packages PACKAGES='$(VM_PACKAGES)'
-	.venv/bin/python -m tests.vm $(KERNEL)
+	.venv/bin/python -m tests.vm --loader $(LOADER) $(KERNEL)
 
 kernels: $(READY) ## write docs/kernels.md from what `make vm` found
 	@.venv/bin/python -m tests.vm --table

@@ -120,7 +120,7 @@ def main() -> int:
         "kernels", nargs="*", metavar="KERNEL", help="names in vagrant/kernels.yaml; all without any"
     )
     parser.add_argument("--tests", default="tests/kernel", help="what pytest runs there, separated by commas")
-    parser.add_argument("--loader", choices=("core", "bcc"), default="core", help="bcc takes long, emulated")
+    parser.add_argument("--loader", choices=("core", "bcc"), default="core")
     parser.add_argument("--jobs", type=int, default=2, help="machines at a time")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="after which a machine is ended")
     parser.add_argument("--table", action="store_true", help=f"only write {PAGE.relative_to(ROOT)}")
