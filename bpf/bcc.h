@@ -64,6 +64,8 @@
 #define MAP_LRU(name, key_type, value_type, entries)                                                         \
 	BPF_F_TABLE("lru_hash", key_type, value_type, name, entries, 0)
 
+#define MAP_STACK(name, value_type, entries) BPF_STACK(name, value_type, entries)
+
 #define MAP_AT(name) ((void *)bpf_pseudo_fd(1, map_number_##name))
 #define HELPER(number, result, arguments...) ((result(*)(arguments))(number))
 #define LOOKUP(name, key) HELPER(BPF_FUNC_map_lookup_elem, void *, void *, const void *)(MAP_AT(name), key)
@@ -73,6 +75,9 @@
 #define UPDATE(name, key, value) PUT(name, key, value, BPF_ANY)
 #define INSERT(name, key, value) PUT(name, key, value, BPF_NOEXIST)
 #define DELETE(name, key) HELPER(BPF_FUNC_map_delete_elem, long, void *, const void *)(MAP_AT(name), key)
+#define PUSH(name, value)                                                                                    \
+	HELPER(BPF_FUNC_map_push_elem, long, void *, const void *, u64)(MAP_AT(name), value, BPF_ANY)
+#define POP(name, value) HELPER(BPF_FUNC_map_pop_elem, long, void *, void *)(MAP_AT(name), value)
 
 #ifdef REFLEXARC_PERF
 #define RING(name, bytes) BPF_PERF_OUTPUT(name)

@@ -33,7 +33,7 @@ HOOK1(cgroup_rmdir, struct cgroup *, cgroup)
 	for (signal = 1; signal < SIGNALS; signal++) {
 		key.signal = signal;
 		DELETE(counts, &key);
-		DELETE(values, &key);
+		drop_values(&key);
 	}
 	tell(ctx, EVENT_CGROUP_GONE, cgroup, 0);
 }

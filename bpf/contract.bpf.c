@@ -12,6 +12,8 @@ struct gate gate;
 struct stream_key stream_key;
 struct count_stream count_stream;
 struct value_stream value_stream;
+struct odds odds;
+struct bet bet;
 enum signal signal;
 enum event_kind event_kind;
 enum counter counter;

@@ -220,10 +220,19 @@ static inline __attribute__((always_inline)) long state_of(struct task_struct *t
 #define MAP_HASH(name, key_type, value_type, entries) MAP(HASH, 0, name, key_type, value_type, entries)
 #define MAP_LRU(name, key_type, value_type, entries) MAP(LRU_HASH, 0, name, key_type, value_type, entries)
 
+#define MAP_STACK(name, value_type, entries)                                                                 \
+	struct {                                                                                             \
+		__uint(type, BPF_MAP_TYPE_STACK);                                                            \
+		__uint(max_entries, entries);                                                                \
+		__type(value, value_type);                                                                   \
+	} name SEC(".maps")
+
 #define LOOKUP(name, key) bpf_map_lookup_elem(&name, key)
 #define UPDATE(name, key, value) bpf_map_update_elem(&name, key, value, BPF_ANY)
 #define INSERT(name, key, value) bpf_map_update_elem(&name, key, value, BPF_NOEXIST)
 #define DELETE(name, key) bpf_map_delete_elem(&name, key)
+#define PUSH(name, value) bpf_map_push_elem(&name, value, BPF_ANY)
+#define POP(name, value) bpf_map_pop_elem(&name, value)
 
 /* The clock of a task's run queue, and when the scheduler queued it there by its own books
  * (CONFIG_SCHED_INFO, kept for /proc/pid/schedstat). For pointers that a BTF-typed tracepoint handed out:

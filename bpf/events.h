@@ -10,8 +10,13 @@
 #define COMM_LENGTH 16
 #define HISTOGRAM_BUCKETS 40
 #define WATCHED 4096U
+#define BET_BUCKETS 162
+#define BET_SLOTS 10240
+
+/* Of `open` of a gate. */
 #define GATE_OPEN 1
-#define GATE_EACH 2
+#define GATE_EACH 2 /* a rule wants each event for its process */
+#define GATE_BETS 4 /* a rule wants to know whether the distribution of values has moved up */
 
 /* A named quantity. The numbers are indices into `gates`; what else is known of them is in link/signals.py.
  */
@@ -53,22 +58,26 @@ enum event_kind {
 	EVENT_CGROUP_NEW,  /* a cgroup was made */
 	EVENT_CGROUP_GONE, /* a cgroup was removed; its streams are gone from the maps */
 	EVENT_PROTECTED,   /* a process of a protected name was executed in, or moved to, a cgroup */
+	EVENT_BET,	   /* a stream won its bets: its values are larger than they were, or no longer so */
+	EVENT_SUMMARY,	   /* so many values have come that the odds of a stream are to be made anew */
 };
 
 struct event {
-	__u64 time_ns;	/* CLOCK_MONOTONIC */
-	__u64 value;	/* in the signal's unit; for counts, how many */
-	__u64 since_ns; /* counts: when the first of them happened */
-	__u64 key;	/* of the stream: a cgroup id, or what else the signal is kept by */
-	__u64 cgroup;	/* who is affected, or responsible where the key is no cgroup; 0: unknown */
-	__u64 culprit;	/* cgroup that ran instead, 0 where the signal names none */
-	__u64 start_ns; /* start of the process since boot, with pid its identity */
-	__u64 inode;	/* of its pidfd, never used twice; 0 before Linux 6.9 */
-	__u32 pid;	/* thread group id in the initial namespace */
-	__u32 parent;	/* thread group id of the parent */
-	__u32 weight;	/* kernel events this record stands for */
-	__u16 signal;	/* enum signal */
-	__u8 kind;	/* enum event_kind */
+	__u64 time_ns;	 /* CLOCK_MONOTONIC */
+	__u64 value;	 /* in the signal's unit; for counts, how many */
+	__u64 since_ns;	 /* counts: when the first of them happened */
+	__u64 key;	 /* of the stream: a cgroup id, or what else the signal is kept by */
+	__u64 cgroup;	 /* who is affected, or responsible where the key is no cgroup; 0: unknown */
+	__u64 culprit;	 /* cgroup that ran instead, 0 where the signal names none */
+	__u64 start_ns;	 /* start of the process since boot, with pid its identity */
+	__u64 inode;	 /* of its pidfd, never used twice; 0 before Linux 6.9 */
+	__u32 pid;	 /* thread group id in the initial namespace */
+	__u32 parent;	 /* thread group id of the parent */
+	__u32 weight;	 /* kernel events this record stands for */
+	__u32 statistic; /* bets: winnings, in 64ths of a bit */
+	__u32 slot;	 /* bets: of the stream, in `bets` and `odds`; 0: it has none */
+	__u16 signal;	 /* enum signal */
+	__u8 kind;	 /* enum event_kind */
 	__u8 cpu;
 	char comm[COMM_LENGTH];
 };
@@ -78,7 +87,7 @@ struct gate {
 	__u64 window_ns; /* counts: how long a batch may take; values: one round of exceedances */
 	__u64 level;	 /* values: only what is above is told */
 	__u32 batch;	 /* counts: events that make one record */
-	__u32 open;	 /* GATE_OPEN, or GATE_EACH where a rule wants each event for its process */
+	__u32 open;	 /* GATE_ flags; 0: closed */
 };
 
 struct stream_key {
@@ -101,8 +110,42 @@ struct value_stream {
 	__u64 last;
 	__u64 window_ns; /* when this round of exceedances began */
 	__u32 exceeded;
-	__u32 told;			    /* exceedances already told in this round */
+	__u32 told; /* exceedances already told in this round */
+	__u32 slot; /* of its bets; 0: none */
+	__u32 padding;
 	__u32 histogram[HISTOGRAM_BUCKETS]; /* bucket i: 2^i <= value < 2^(i+1) */
+};
+
+/*
+ * Histogram betting. Each value is a bet whose payoff the arc has set from the stream's own past; the
+ * statistic is the sum of the payoffs' logarithms, never below zero, in 64ths of a bit. `odds` are the arc's,
+ * `bets` the kernel's; both are arrays in shared memory with one slot a stream, and what is counted in them
+ * only grows, so neither side ever resets what the other may be changing. Slot 0 is blank.
+ */
+struct odds {
+	__u32 threshold; /* statistic at which the stream is told of */
+	__u32 over;	 /* statistic below which an alarm has ended */
+	__u32 most;	 /* statistic at most; 0 while nothing may be told */
+	__u32 half;	 /* values between two looks, of which the second is a bet; 0: each is one */
+	__u32 due;	 /* value of `gathered` at which a summary is told */
+	__s16 scores[BET_BUCKETS]; /* what a value of this bucket wins */
+	__u64 of; /* key of the stream they are for, for a slot may have gone to another; written last */
+};
+
+struct bet {
+	__u32 gathered; /* values so far */
+	__u32 wait;	/* values before the next bet */
+	__u32 statistic;
+	__u32 told;   /* statistic that was told last, 0 while there is no alarm */
+	__u32 opened; /* bets since the alarm began */
+	__u32 looks;  /* scores that went into these four sums */
+	__s32 last;
+	__s32 before;
+	__s64 sum;
+	__s64 squares;
+	__s64 near;		      /* products with the score of the look before */
+	__s64 far;		      /* ... and of the one before that */
+	__u32 histogram[BET_BUCKETS]; /* four buckets an octave */
 };
 
 /* Places where the kernel side counts; the value map is per CPU. */
@@ -112,6 +155,7 @@ enum counter {
 	COUNTER_LOST_RING,    /* ... and not, because it was full */
 	COUNTER_LOST_STREAMS, /* events of a stream for which the map had no room */
 	COUNTER_LOST_STORAGE, /* beginnings whose time could not be kept until their end */
+	COUNTER_LOST_SLOTS,   /* values of a stream for whose bets there was no room */
 	COUNTERS,
 };
 

@@ -42,7 +42,8 @@ def format_of(types: dict[int, Type], number: int) -> tuple[str, str]:
     if kind["kind"] == "ARRAY":
         element = resolve(types, kind["type_id"])
         return f"{element['size'] * kind['nr_elems']}s", "bytes"
-    return FORMATS[kind["size"]], "int"
+    code = FORMATS[kind["size"]]
+    return code.lower() if kind.get("encoding") == "SIGNED" else code, "int"
 
 
 def camel(name: str) -> str:

@@ -15,7 +15,7 @@
  * counted as lost. The ring holds some 10,000 records, ten milliseconds of the arc's reading.
  */
 #define MAX_COUNT_STREAMS 16384
-#define MAX_VALUE_STREAMS 4096
+#define MAX_VALUE_STREAMS 10240
 #ifndef RING_BYTES
 #define RING_BYTES (1 << 20)
 #endif
@@ -25,6 +25,9 @@ RING(events, RING_BYTES);
 MAP_ARRAY(gates, struct gate, SIGNALS);
 MAP_HASH(counts, struct stream_key, struct count_stream, MAX_COUNT_STREAMS);
 MAP_HASH(values, struct stream_key, struct value_stream, MAX_VALUE_STREAMS);
+MAP_MMAPABLE(odds, struct odds, BET_SLOTS);
+MAP_MMAPABLE(bets, struct bet, BET_SLOTS);
+MAP_STACK(free_slots, u32, BET_SLOTS);
 
 /* Executable names that must never be a victim, as task->comm has them. */
 struct name {
@@ -167,7 +170,7 @@ static __always_inline u32 batch_of(struct count_stream *stream, struct gate *ga
 	u32 told = stream->told, doublings;
 
 	/* A record names one process: of a batch the others would go unnamed. */
-	if (gate->open == GATE_EACH)
+	if (gate->open & GATE_EACH)
 		return 1;
 	if (told < EVEN_BATCHES)
 		return gate->batch;
@@ -291,7 +294,7 @@ static __always_inline bool worth_telling(struct value_stream *stream, struct ga
 		stream->told = 0;
 	}
 	exceeded = ADD_UP(&stream->exceeded, 1);
-	return gate->open == GATE_EACH || (exceeded & (exceeded - 1)) == 0;
+	return gate->open & GATE_EACH || (exceeded & (exceeded - 1)) == 0;
 }
 
 static __always_inline struct value_stream *value_stream_of(struct stream_key *key)
@@ -323,6 +326,8 @@ static __always_inline void tell_value(void *ctx, struct stream_key *key, struct
 	emit(ctx, &event, EVENT_SIGNAL, now);
 }
 
+#include "bets.h"
+
 /*
  * One value, standing for `weight`, in the stream `of`. `task` is whom it is about and may be NULL, `cgroup`
  * is that task's or who is responsible, `culprit` whoever ran instead; 0 when unknown.
@@ -350,6 +355,8 @@ static __always_inline void value_weighted(void *ctx, u32 signal, u64 of, u64 va
 	stream->last = value;
 	if (value > stream->peak)
 		stream->peak = value;
+	if (gate->open & GATE_BETS)
+		bet_on(ctx, &key, stream, value, cgroup, culprit, task);
 	if (value <= gate->level)
 		return;
 	now = bpf_ktime_get_ns();

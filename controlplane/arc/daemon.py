@@ -15,7 +15,7 @@ from controlplane.arc.commands import Commands
 from controlplane.arc.feeling import Feeling
 from controlplane.arc.kernel.cgroups import Cgroups, find_mount
 from controlplane.arc.kernel.descriptors import Timer, open_signals, read_signal
-from controlplane.arc.kernel.events import COUNT_STREAM, STREAM_KEY
+from controlplane.arc.kernel.events import COUNT_STREAM, STREAM_KEY, Event
 from controlplane.arc.kernel.links import Links
 from controlplane.arc.kernel.psi import Psi
 from controlplane.arc.kernel.sensors import Sensors
@@ -23,7 +23,9 @@ from controlplane.arc.kernel.sources import Source
 from controlplane.arc.kernel.watched import Watched
 from controlplane.arc.loop import Loop
 from controlplane.arc.losses import Losses
+from controlplane.arc.monitor.bookmaker import Bookmaker
 from controlplane.arc.monitor.gates import gates_for
+from controlplane.arc.monitor.past import Past
 from controlplane.arc.monitor.streams import Monitor
 from controlplane.arc.policy_folder import PolicyFolder
 from controlplane.arc.reflex.acts import Act, Freeze, KillCgroup, KillProcess
@@ -74,8 +76,10 @@ class Arc:
         self._realtime_missing: list[str] = []
         self.engine, self.journal, self._undone = self._make_engine()
         self._losses = Losses(self._sensors, self.journal.must_append)
+        self._bookmaker = Bookmaker(self._sensors.bets, self._adapted)
         self._feeling = Feeling(
-            self._cgroups, self._monitor, self.engine, self._protection, self._known_signals
+            *(self._cgroups, self._monitor, self.engine, self._protection, self._bookmaker),
+            self._known_signals,
         )
         self.loop = Loop(self._sensors.open_ring(), self._feeling.must_feel, self._settle)
         self._sources = self._make_sources()
@@ -165,7 +169,7 @@ class Arc:
         self._watch_policies()
         self._protect()
         if self._watched is not None:
-            rehearse(self._cgroups, self._watched, self._folder.journal_fd)
+            rehearse(self._cgroups, self._watched, self._bookmaker, self._folder.journal_fd)
         for cgroup, path in self._cgroups.walk():
             self._monitor.name(cgroup, path)
         self._put_rules_in_force()
@@ -244,6 +248,11 @@ class Arc:
         except FileNotFoundError:
             # The default table alone: the launcher has refused any other missing folder.
             self._policies = None
+
+    def _adapted(self, event: Event, past: Past) -> None:
+        place = self._monitor.places.get(event.key)
+        text = f"a change has lasted: it is how {place.path if place else event.key} is now"
+        self._notice("stream.adapted", text, times=past.adapted)
 
     def _reloaded(self, rules: RuleSet) -> None:
         self._policy_error = rules.error

@@ -7,6 +7,7 @@ from controlplane.arc.kernel.cgroups import Cgroups
 from controlplane.arc.kernel.events import Event
 from controlplane.arc.kernel.keys import label_of
 from controlplane.arc.kernel.sources import Follower
+from controlplane.arc.monitor.bookmaker import Bookmaker
 from controlplane.arc.monitor.streams import Monitor, Place, must_place_number
 from controlplane.arc.reflex.engine import Engine
 from controlplane.arc.reflex.guards import Protection
@@ -20,6 +21,8 @@ POPULATED: Final = int(events.EventKind.POPULATED)
 CGROUP_NEW: Final = int(events.EventKind.CGROUP_NEW)
 CGROUP_GONE: Final = int(events.EventKind.CGROUP_GONE)
 PROTECTED: Final = int(events.EventKind.PROTECTED)
+BET: Final = int(events.EventKind.BET)
+SUMMARY: Final = int(events.EventKind.SUMMARY)
 
 
 class Feeling:
@@ -31,12 +34,14 @@ class Feeling:
         monitor: Monitor,
         engine: Engine,
         protection: Protection,
+        bookmaker: Bookmaker,
         known: Known = BY_NAME,
     ) -> None:
         self._cgroups = cgroups
         self._monitor = monitor
         self._engine = engine
         self._protection = protection
+        self._bookmaker = bookmaker
         self.followers: list[Follower] = []
         self._events = [0] * events.Signal.SIGNALS
         self._others: dict[int, Signal] = {
@@ -47,12 +52,19 @@ class Feeling:
         """One record from the ring."""
         kind = event.kind
         if kind == SIGNAL:
-            number = event.signal
-            self._events[number] += event.weight
-            at = event.key if number not in self._others else must_place_number(number, event.key)
-            place = self._monitor.places.get(at) or self.name_stream(event)
+            self._events[event.signal] += event.weight
+            place = self._must_place(event)
             if place is not None:
                 self._monitor.must_feel(place, event, self._engine.must_begin)
+        elif kind == BET:
+            place = self._must_place(event)
+            if place is not None:
+                self._monitor.must_feel_bet(place, event, self._engine.must_begin)
+                self._bookmaker.note(event)
+        elif kind == SUMMARY:
+            place = self._must_place(event)
+            if place is not None:
+                self._bookmaker.summarise(event, place.bets(event.signal))
         elif kind == EXIT:
             self._engine.must_confirm(kind, event.pid, event.start_ns, event.time_ns)
         elif kind in (FROZEN, POPULATED):
@@ -63,11 +75,17 @@ class Feeling:
             self._monitor.forget(event.cgroup)
             self._protection.forget(event.cgroup)
             self._engine.forget(event.cgroup)
+            self._bookmaker.forget(event.cgroup)
             for follower in self.followers:
                 follower.forget(event.cgroup)
         elif kind == PROTECTED:
             path = self._cgroups.path_of(event.cgroup)
             self._protection.add(event.pid, event.start_ns, path)
+
+    def _must_place(self, event: Event) -> Place | None:
+        number = event.signal
+        at = event.key if number not in self._others else must_place_number(number, event.key)
+        return self._monitor.places.get(at) or self.name_stream(event)
 
     def name_stream(self, event: Event) -> Place | None:
         """The place of a stream that is felt for the first time; None when it is gone already."""

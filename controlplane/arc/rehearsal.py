@@ -16,6 +16,7 @@ from controlplane.arc.kernel.events import EVENT, Event, EventKind
 from controlplane.arc.kernel.processes import TICK_NS, must_start_ticks
 from controlplane.arc.kernel.sensors import NUMBERS
 from controlplane.arc.kernel.watched import Watched
+from controlplane.arc.monitor.bookmaker import Bookmaker
 from controlplane.arc.monitor.streams import Monitor
 from controlplane.arc.reflex.acts import Act, Freeze, KillProcess, Opened
 from controlplane.arc.reflex.engine import Engine
@@ -76,12 +77,12 @@ class _Unprotected(Protection):
         return False
 
 
-def rehearse(cgroups: Cgroups, watched: Watched, journal: int) -> None:
-    """`journal` is the directory in which a scratch journal may be made and removed."""
+def rehearse(cgroups: Cgroups, watched: Watched, bookmaker: Bookmaker, journal: int) -> None:
+    """`bookmaker` gets no records; `journal` is the directory in which a scratch journal may be made and removed."""
     os.mkdir("rehearsal", 0o700, dir_fd=journal)
     scratch = os.open("rehearsal", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=journal)
     try:
-        _walk(cgroups, watched, scratch)
+        _walk(cgroups, watched, bookmaker, scratch)
     finally:
         for name in os.listdir(scratch):
             os.unlink(name, dir_fd=scratch)
@@ -90,7 +91,7 @@ def rehearse(cgroups: Cgroups, watched: Watched, journal: int) -> None:
         watched.forget(os.getpid())
 
 
-def _walk(cgroups: Cgroups, watched: Watched, scratch: int) -> None:
+def _walk(cgroups: Cgroups, watched: Watched, bookmaker: Bookmaker, scratch: int) -> None:
     file = os.memfd_create("rehearsal")
     acts: dict[tuple[str, bool], Act] = {
         ("freeze", False): _HeldFreeze(cgroups, file),
@@ -102,7 +103,7 @@ def _walk(cgroups: Cgroups, watched: Watched, scratch: int) -> None:
     engine.set_rules(RULES)
     monitor = Monitor(NUMBERS)
     monitor.set_rules(RULES)
-    feeling = Feeling(cgroups, monitor, engine, protection)
+    feeling = Feeling(cgroups, monitor, engine, protection, bookmaker)
     pid = os.getpid()
     cgroup = cgroups.id_of(cgroups.of_process(pid) or "/")
     start_ns = must_start_ticks(pid) * TICK_NS
@@ -113,8 +114,8 @@ def _walk(cgroups: Cgroups, watched: Watched, scratch: int) -> None:
         for signal_name in SIGNALS:
             now = time.monotonic_ns() + number * NS
             raw = EVENT.pack(
-                *(now, 1, now, cgroup, cgroup, 0, start_ns, inode, pid, 1, 1, NUMBERS[signal_name]),
-                *(EventKind.SIGNAL, 0, b"rehearsal"),
+                *(now, 1, now, cgroup, cgroup, 0, start_ns, inode, pid, 1, 1, 0, 0),
+                *(NUMBERS[signal_name], EventKind.SIGNAL, 0, b"rehearsal"),
             )
             feeling.must_feel(Event._make(EVENT.unpack_from(raw)))
         engine.run_due(engine.next_due())

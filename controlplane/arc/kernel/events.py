@@ -19,13 +19,15 @@ class Event(NamedTuple):
     pid: int
     parent: int
     weight: int
+    statistic: int
+    slot: int
     signal: int
     kind: int
     cpu: int
     comm: bytes
 
 
-EVENT = struct.Struct("<QQQQQQQQIIIHBB16s")
+EVENT = struct.Struct("<QQQQQQQQIIIIIHBB16s")
 
 
 class Gate(NamedTuple):
@@ -73,10 +75,48 @@ class ValueStream(NamedTuple):
     window_ns: int
     exceeded: int
     told: int
+    slot: int
+    padding: int
     histogram: bytes
 
 
-VALUE_STREAM = struct.Struct("<QQQQII160s")
+VALUE_STREAM = struct.Struct("<QQQQIIII160s")
+
+
+class Odds(NamedTuple):
+    """struct odds."""
+
+    threshold: int
+    over: int
+    most: int
+    half: int
+    due: int
+    scores: bytes
+    of: int
+
+
+ODDS = struct.Struct("<IIIII324sQ")
+
+
+class Bet(NamedTuple):
+    """struct bet."""
+
+    gathered: int
+    wait: int
+    statistic: int
+    told: int
+    opened: int
+    looks: int
+    last: int
+    before: int
+    sum: int
+    squares: int
+    near: int
+    far: int
+    histogram: bytes
+
+
+BET = struct.Struct("<IIIIIIiiqqqq648s")
 
 
 class Signal(IntEnum):
@@ -121,6 +161,8 @@ class EventKind(IntEnum):
     CGROUP_NEW = 5
     CGROUP_GONE = 6
     PROTECTED = 7
+    BET = 8
+    SUMMARY = 9
 
 
 class Counter(IntEnum):
@@ -131,4 +173,5 @@ class Counter(IntEnum):
     LOST_RING = 2
     LOST_STREAMS = 3
     LOST_STORAGE = 4
-    COUNTERS = 5
+    LOST_SLOTS = 5
+    COUNTERS = 6

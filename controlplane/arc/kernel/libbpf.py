@@ -119,6 +119,11 @@ class Map:
         self._value.raw = value
         return bool(_update(self.fd, self._key, self._value, 0) == 0)
 
+    def push(self, value: bytes) -> bool:
+        """Put on a stack, which has no keys; False when it has no room."""
+        self._value.raw = value
+        return bool(_update(self.fd, None, self._value, 0) == 0)
+
     def must_delete(self, key: bytes) -> bool:
         """Remove `key`; False when it was not there."""
         self._key.raw = key

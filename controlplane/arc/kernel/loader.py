@@ -41,7 +41,16 @@ OBJECTS: Final = Path(__file__).parent / "objects"
 SOURCES: Final = OBJECTS / "source"
 """The dialect and the sensors' sources, for compilers at run time."""
 BTF: Final = Path("/sys/kernel/btf/vmlinux")
-SHARED: Final = ("events", "gates", "counts", "values", "protected_names")
+SHARED: Final = (
+    "events",
+    "gates",
+    "counts",
+    "values",
+    "odds",
+    "bets",
+    "free_slots",
+    "protected_names",
+)
 """Maps that all sensors have in common."""
 RINGBUF: Final = 27
 END_SECONDS: Final = 2.0

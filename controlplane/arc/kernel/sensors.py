@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Literal
 
+from controlplane.arc.kernel.bets import Bets
 from controlplane.arc.kernel.events import GATE, Counter, Gate, Signal
 from controlplane.arc.kernel.libbpf import LibbpfError, Map, possible_cpus
 from controlplane.arc.kernel.loader import (
@@ -34,6 +35,8 @@ NEEDED: Final = frozenset({"cgroup", "process"})
 """Attached whatever the rules say: they confirm acts, and tell of cgroups and protected programs."""
 NAMES: Final = ("cgroup", "process", "cpu", "memory", "block", "writeback", "net", "fd", "softirq")
 RING_BYTES: Final = 1 << 20
+GATE_BETS: Final = 4
+"""Of bpf/events.h."""
 
 CLOCK_MONOTONIC_COARSE: Final = 6
 
@@ -177,6 +180,7 @@ class Sensors:
         """With those that are no BPF object, from when they are added."""
         self.ring_fd = self._shared["events"]
         self._gates = Map(self._shared["gates"], 4, GATE.size)
+        self.bets = Bets(self._shared["odds"], self._shared["bets"], Map(self._shared["free_slots"], 0, 4))
         self._tell_jiffy()
 
     def _signals_of(self, name: str) -> tuple[str, ...]:
@@ -227,6 +231,8 @@ class Sensors:
 
     def set_gates(self, gates: Mapping[str, Gate]) -> None:
         """What the kernel lets through from now on; sensors of which nothing is wanted rest."""
+        if any(gate.open & GATE_BETS for gate in gates.values()):
+            self.bets.open()
         for signal, gate in gates.items():
             self.set_gate(signal, gate)
         for sensor in self._objects:
@@ -241,6 +247,7 @@ class Sensors:
         """Detach every object."""
         for sensor in self._objects:
             sensor.close()
+        self.bets.close()
         for fd in self._shared.values():
             os.close(fd)
         self._shared.clear()

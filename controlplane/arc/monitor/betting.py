@@ -46,15 +46,18 @@ class Baseline:
         self.scores = array("f", bytes(4 * BUCKETS))
         """Logarithms of the payoffs."""
 
-    def must_learn(self, fresh: "array[int]", number: int) -> None:
-        """Take `number` new values in; beyond `MEMORY` old ones fade."""
+    def must_learn(
+        self, fresh: "array[int]", number: int, weight: float = 1.0, memory: float = MEMORY, fade: float = 1.0
+    ) -> None:
+        """Take `number` new values in, each counting as `weight`; beyond `memory` old ones fade, and by `fade`."""
         counts = self.counts
         if self.total:
             self._must_handicap(fresh, number)
-        keep = MEMORY / (self.total + number) if self.total + number > MEMORY else 1.0
+        total = self.total * fade + number * weight
+        keep = memory / total if total > memory else 1.0
         for bucket in range(BUCKETS):
-            counts[bucket] = (counts[bucket] + fresh[bucket]) * keep
-        self.total = (self.total + number) * keep
+            counts[bucket] = (counts[bucket] * fade + fresh[bucket] * weight) * keep
+        self.total = total * keep
 
     def _must_handicap(self, fresh: "array[int]", number: int) -> None:
         paid = 0.0
@@ -70,18 +73,26 @@ class Baseline:
         self.total = 0.0
         self.handicap = 1.0
 
-    def must_set_odds(self) -> None:
+    def must_set_odds(self, floor: int = 0) -> None:
         """Payoffs from counts. The value that is bet on counts with its bucket, as if already seen.
 
         So does one that is imagined above all: else a stream that never varies would win by standing still.
+        Buckets up to `floor` are taken for one: how values move below it, is no evidence.
         """
         above, total = 1.0, self.total + 2
-        for bucket in range(BUCKETS - 1, -1, -1):
+        for bucket in range(BUCKETS - 1, floor, -1):
             count = self.counts[bucket]
-            payoff = must_payoff(count + 1, above, total) / self.handicap
-            self.payoffs[bucket] = payoff
-            self.scores[bucket] = log(payoff)
+            self._must_pay(bucket, must_payoff(count + 1, above, total))
             above += count
+        rest = total - above if total > above else 1.0
+        payoff = must_payoff(rest, above, total)
+        for bucket in range(floor + 1):
+            self._must_pay(bucket, payoff)
+
+    def _must_pay(self, bucket: int, payoff: float) -> None:
+        payoff /= self.handicap
+        self.payoffs[bucket] = payoff
+        self.scores[bucket] = log(payoff)
 
 
 class BettingTest:

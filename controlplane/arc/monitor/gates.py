@@ -9,7 +9,8 @@ from controlplane.link.rules import Betting, Level, Poisson, Rate, Rule, Test
 CLOSED: Final = Gate(0, 0, 0, 0)
 OPEN: Final = 1
 EACH: Final = 2
-"""GATE_OPEN and GATE_EACH of bpf/events.h."""
+BETS: Final = 4
+"""GATE_OPEN, GATE_EACH and GATE_BETS of bpf/events.h."""
 NO_LEVEL: Final = 2**64 - 1
 ROUND_NS: Final = 100_000_000
 """Exceedances of a value are told at powers of two within this time."""
@@ -28,7 +29,7 @@ EVER_NS: Final = 2**62
 
 
 def gate_for(tests: Iterable[Test], how: int) -> Gate:
-    """The gate of one signal under all tests that use it; `how`: OPEN, or EACH event told for its process."""
+    """The gate of one signal under all tests that use it; `how`: OPEN, and EACH if told for each process."""
     window = batch = 0
     level = NO_LEVEL
     for test in tests:
@@ -44,12 +45,13 @@ def gate_for(tests: Iterable[Test], how: int) -> Gate:
                 batch = min(batch, SUMMARY) if batch else SUMMARY
                 window = EVER_NS
             case Betting():
-                pass  # in replay only: a policy that wants it live is refused
+                how |= BETS
+                window = max(window, ROUND_NS)
             case _:
                 assert_never(test)
     if not window:
         return CLOSED
-    return Gate(window, 0 if level == NO_LEVEL else level, batch, how)
+    return Gate(window, 0 if level == NO_LEVEL and not how & BETS else level, batch, how)
 
 
 def gates_for(rules: Collection[Rule], signals: Iterable[str]) -> dict[str, Gate]:
@@ -57,6 +59,6 @@ def gates_for(rules: Collection[Rule], signals: Iterable[str]) -> dict[str, Gate
     gates = {}
     for signal in signals:
         live = [rule for rule in rules if rule.mode != "off" and rule.signal == signal]
-        how = EACH if any(rule.per == "process" for rule in live) else OPEN
+        how = OPEN | EACH if any(rule.per == "process" for rule in live) else OPEN
         gates[signal] = gate_for((rule.test for rule in live), how)
     return gates

@@ -8,9 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from controlplane.arc.kernel.events import Event
+from controlplane.arc.monitor.bets import BetsTest
 from controlplane.arc.monitor.tests import Test, make_test
-from controlplane.link.rules import Rule, is_empty
+from controlplane.link.rules import Betting, Rule, is_empty
 from controlplane.link.scope import matches
+
+BETS: Final = 1 << 15
+"""Added to the number of a signal: what its bets in the kernel come to is a stream of its own."""
 
 MAX_PLACES: Final = 16384
 MAX_PROCESSES: Final = 4096
@@ -23,18 +27,18 @@ PLACES_A_BREATH: Final = 16
 class Probe:
     """One rule looking at one place."""
 
-    __slots__ = ("_per_process", "_test", "_tests", "rule")
+    __slots__ = ("_per_process", "_tests", "rule", "test")
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
         self._per_process = rule.per == "process"
-        self._test = make_test(rule.test)
+        self.test = make_test(rule.test)
         self._tests: dict[tuple[int, int], Test] = {}
 
     def must_test_for(self, event: Event) -> Test:
         """The test of the event's stream."""
         if not self._per_process:
-            return self._test
+            return self.test
         key = (event.pid, event.start_ns)
         test = self._tests.get(key)
         if test is None:
@@ -61,6 +65,12 @@ class Place:
         self.probes = probes
         self.signal = signal
         self.key = key or cgroup
+
+    def bets(self, number: int) -> Iterator[BetsTest]:
+        """Tests of bets on a signal in force here."""
+        for probe in self.probes.get(number | BETS, ()):
+            if isinstance(probe.test, BetsTest):
+                yield probe.test
 
     def rules(self) -> Iterator[Rule]:
         """All rules that look at it."""
@@ -124,9 +134,16 @@ class Monitor:
 
     def must_feel(self, place: Place, event: Event, fired: Fired) -> None:
         """Feed a record to every test that looks at its stream."""
-        for probe in place.probes.get(event.signal, ()):
+        self._must_feel(place, event, event.signal, event.value, fired)
+
+    def must_feel_bet(self, place: Place, event: Event, fired: Fired) -> None:
+        """What the bets of a stream have come to, to every test that is made of them."""
+        self._must_feel(place, event, event.signal | BETS, event.statistic, fired)
+
+    def _must_feel(self, place: Place, event: Event, number: int, value: int, fired: Fired) -> None:
+        for probe in place.probes.get(number, ()):
             test = probe.must_test_for(event)
-            fires = test.must_update(event.time_ns, event.since_ns, event.value, event.weight)
+            fires = test.must_update(event.time_ns, event.since_ns, value, event.weight)
             if fires and event.time_ns >= test.quiet_until_ns:
                 who = place if place.cgroup else self.places.get(event.cgroup, NOBODY)
                 if place.cgroup or must_concern(probe.rule, who):
@@ -141,6 +158,7 @@ class Monitor:
         for rule in self._rules:
             number = self.numbers[rule.signal]
             if number == place.signal or (place.cgroup and must_concern(rule, place)):
+                number |= BETS if isinstance(rule.test, Betting) else 0
                 probes[number] = (*probes.get(number, ()), kept.get(rule) or Probe(rule))
         return probes
 

@@ -12,6 +12,7 @@ WINDOW: Final = 256
 TOO_ALIKE: Final = 0.2
 ALIKE_NOT: Final = 0.03
 MAX_HALF: Final = 512
+LEAST_VARIANCE: Final = 1e-9
 
 
 REST: Final = 3 * WINDOW
@@ -21,9 +22,11 @@ REST: Final = 3 * WINDOW
 class Thinning:
     """The scores of every `half`-th event are looked at, so that two distances are measured at once."""
 
-    __slots__ = ("_before", "_count", "_far", "_last", "_near", "_squares", "_sum", "half", "rest", "settled")
+    __slots__ = ("_before", "_count", "_far", "_last", "_most", "_near", "_squares", "_sum", "half", "rest", "settled")
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MAX_HALF) -> None:
+        """`most`: events between two looks at most."""
+        self._most = most
         self.half = 0
         """Events between two looks, of which the second is a bet; 0: every event is one."""
         self._last = self._before = 0.0
@@ -49,21 +52,25 @@ class Thinning:
         self._before = self._last
         self._last = score
         if self._count == WINDOW:
-            self._must_judge()
+            self._must_close()
 
     def must_doubt(self) -> None:
         """Measure now: an alarm may come of dependence as well."""
         self.rest = 0
 
-    def _must_judge(self) -> None:
-        mean = self._sum / WINDOW
-        variance = self._squares / WINDOW - mean * mean
-        near = self._near / WINDOW - mean * mean
-        far = self._far / WINDOW - mean * mean
+    def _must_close(self) -> None:
+        self.must_judge(WINDOW, self._sum, self._squares, self._near, self._far)
         self._count = 0
         self._sum = self._squares = self._near = self._far = 0.0
-        if variance > 1e-9:
-            self._must_adapt(near / variance, far / variance)
+
+    def must_judge(self, count: int, total: float, squares: float, near: float, far: float) -> None:
+        """By sums over `count` scores, of their squares and of the products with the last and the last but one."""
+        mean = total / count
+        variance = squares / count - mean * mean
+        if variance > LEAST_VARIANCE:
+            self._must_adapt(
+                (near / count - mean * mean) / variance, (far / count - mean * mean) / variance
+            )
         else:
             self.settled = True
         if self.settled:
@@ -72,7 +79,7 @@ class Thinning:
     def _must_adapt(self, near: float, far: float) -> None:
         alike = far if self.half else near
         self.settled = alike <= TOO_ALIKE
-        if not self.settled and self.half < MAX_HALF:
+        if not self.settled and self.half < self._most:
             self.half = 2 * self.half or 1
         elif self.half and near <= ALIKE_NOT:
             self.half //= 2

@@ -1,0 +1,97 @@
+"""Sets the odds at which streams bet in the kernel, whenever the kernel has a summary of one.
+
+Not in the hot path: a summary is due by count, at most some ten a second and stream in its first moments,
+later one in twenty minutes. Costs some 200 us.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+from controlplane.arc.kernel.events import Bet, Event
+from controlplane.arc.monitor.bets import BetsTest
+from controlplane.arc.monitor.buckets import must_bucket
+from controlplane.arc.monitor.integer import UNIT
+from controlplane.arc.monitor.past import NEVER, ROOM, Past
+
+MAX_PASTS: Final = 10240
+"""BET_SLOTS of bpf/events.h."""
+IDLE: Final = 2**20
+"""Values until the next summary of a stream for which no rule bets."""
+
+
+class Slots(Protocol):
+    """What the kernel shares; see `kernel.bets.Bets`."""
+
+    def must_read(self, slot: int) -> Bet:
+        """What it has counted."""
+
+    def must_set(
+        self, slot: int, key: int, threshold: int, over: int, most: int, half: int, due: int, scores: bytes
+    ) -> None:
+        """Put odds in force."""
+
+
+Adapted = Callable[[Event, Past], None]
+"""Is told of a stream whose change turned out to be for good."""
+
+
+class Bookmaker:
+    """The pasts of all streams, by signal and key."""
+
+    def __init__(self, slots: Slots, adapted: Adapted) -> None:
+        self._slots = slots
+        self._adapted = adapted
+        self.pasts: dict[tuple[int, int], Past] = {}
+
+    def summarise(self, event: Event, tests: Iterable[BetsTest]) -> None:
+        """Learn from a stream and set its odds. Without tests nothing is to be told of it."""
+        bet = self._slots.must_read(event.slot)
+        wanted = list(tests)
+        if not wanted:
+            self._slots.must_set(
+                event.slot, event.key, NEVER, 0, 0, 0, bet.gathered + IDLE & 0xFFFFFFFF, bytes(324)
+            )
+            return
+        floor = min(floor_of(test.above) for test in wanted)
+        past = self._past(event, floor)
+        before = past.adapted
+        number = past.learn(bet, event.time_ns)
+        for test in wanted:
+            test.must_settle(number, event.time_ns)
+        self._set(event, bet, past, min(test.threshold for test in wanted))
+        if past.adapted != before:
+            self._adapted(event, past)
+
+    def note(self, event: Event) -> None:
+        """An alarm of a stream began, grew or ended."""
+        past = self.pasts.get((event.signal, event.key))
+        if past is not None:
+            past.note(self._slots.must_read(event.slot), event.time_ns)
+
+    def forget(self, key: int) -> None:
+        """A cgroup is gone."""
+        for signal, other in [each for each in self.pasts if each[1] == key]:
+            del self.pasts[signal, other]
+
+    def _past(self, event: Event, floor: int) -> Past:
+        key = (event.signal, event.key)
+        past = self.pasts.get(key)
+        if past is None:
+            if len(self.pasts) >= MAX_PASTS:
+                del self.pasts[next(iter(self.pasts))]
+            past = self.pasts[key] = Past(event.time_ns, floor)
+        past.floor = floor
+        return past
+
+    def _set(self, event: Event, bet: Bet, past: Past, bits: float) -> None:
+        made = past.odds(bet.gathered)
+        threshold = int(bits * UNIT)
+        self._slots.must_set(
+            *(event.slot, event.key, threshold, threshold // 2),
+            *(threshold + ROOM if past.armed else 0, made.half, made.due, made.scores),
+        )
+
+
+def floor_of(above: int) -> int:
+    """The bucket up to which values are no evidence: that of `above`, 0 for none."""
+    return max(0, must_bucket(above)) if above else 0
