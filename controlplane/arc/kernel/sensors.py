@@ -225,6 +225,10 @@ class Sensors:
         """All that was said of each sensor that is disabled."""
         return ((sensor.name, sensor.log) for sensor in self._objects if sensor.log)
 
+    def shared(self) -> Mapping[str, int]:
+        """Descriptors of the maps that all sensors have in common."""
+        return self._shared
+
     def shared_map(self, name: str, key_size: int, value_size: int) -> Map:
         """`counts` or `values`."""
         return Map(self._shared[name], key_size, value_size)

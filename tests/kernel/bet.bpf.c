@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* Values of a test's own choosing, by BPF_PROG_TEST_RUN. */
+#include "dialect.h"
+
+SEC("raw_tp/unattached") int place(u64 *ctx)
+{
+	value_keyed(ctx, SIGNAL_BLOCK_LATENCY, ctx[0], ctx[1], ctx[0], 0, 0);
+	return 0;
+}
