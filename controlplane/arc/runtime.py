@@ -26,6 +26,7 @@ class RuntimeFolder:
             raise AlreadyRunningError(f"already running with pid {holder}, on {path}") from None
         os.truncate(self._lock, 0)
         os.write(self._lock, f"{os.getpid()}\n".encode())
+        self.fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.journal_fd = self._open_journal(root / "journal")
         self._make_socket_place(root)
 
@@ -48,4 +49,5 @@ class RuntimeFolder:
     def close(self) -> None:
         """Let go of the lock."""
         os.close(self.journal_fd)
+        os.close(self.fd)
         os.close(self._lock)

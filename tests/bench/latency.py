@@ -85,7 +85,7 @@ def rule_for(act: str, victim: Path) -> Rule:
         signal="process.exec" if act == "kill" else "process.fork",
         per="process" if act == "kill" else "cgroup",
         scope=Scope(cgroups=(f"/{victim.relative_to(cgroup_mount())}",)),
-        test=Rate(interval_ns=NS, burst=1),
+        test=Rate(interval_ns=NS // 10, burst=1),
         ladder=(Step("kill") if act == "kill" else Step("freeze", 0, FREEZE_NS),),
         cooldown_ns=0,
         mode="enforce",

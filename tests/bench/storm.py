@@ -1,17 +1,18 @@
 """As many kernel events as this machine can make at once: forks, switches, failed calls, page faults.
 
-With all sensors and the default policies on: how many are felt a second, what crosses the ring, what is lost,
+With all sensors and all default policies on, those too that are off as shipped: how many are felt a second, what crosses the ring, what is lost,
 and what the arc takes of a processor meanwhile.
 """
 
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from controlplane.client import Client, Target
+from controlplane.policy.compile import DEFAULTS
 from tests.bench.daemon import Daemon, config
 from tests.bench.report import Figure, Options, conclude
 from tests.bench.testbed import compiled, folder, running, watchdog
@@ -34,7 +35,12 @@ class Counted(NamedTuple):
 def main(options: Options) -> int:
     """Differences over the storm."""
     seconds = options.seconds or SECONDS
-    with watchdog(seconds + 60), folder() as scratch, counting_runs(), Daemon(config(scratch)) as daemon:
+    with ExitStack() as stack:
+        stack.enter_context(watchdog(seconds + 60))
+        settings = config(stack.enter_context(folder()))
+        switch_on(Path(settings.policies))
+        stack.enter_context(counting_runs())
+        daemon = stack.enter_context(Daemon(settings))
         daemon.await_serving()
         with Client(Target(socket=str(daemon.socket))) as client:
             before = counted(client, daemon.pid)
@@ -54,6 +60,15 @@ def main(options: Options) -> int:
         },
     )
     return 0
+
+
+def switch_on(policies: Path) -> None:
+    """Default policies that are off, in observe mode: those of failed system calls."""
+    policies.mkdir()
+    for path in DEFAULTS.glob("*.yaml"):
+        text = path.read_text()
+        if "mode: off" in text:
+            (policies / path.name).write_text(text.replace("mode: off", "mode: observe"))
 
 
 @contextmanager

@@ -18,6 +18,7 @@ BIN = Path(sys.executable).parent
 HOT: dict[str, set[str]] = {
     "controlplane.arc.kernel.ring": {"open_ring"},
     "controlplane.arc.monitor.betting": {"every"},
+    "controlplane.arc.monitor.budget": {"rate_per_s"},
     "controlplane.arc.monitor.counts": set(),
     "controlplane.arc.monitor.levels": set(),
     "controlplane.arc.monitor.ratios": set(),

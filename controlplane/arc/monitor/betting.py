@@ -10,7 +10,7 @@ the kernel.
 """
 
 from array import array
-from math import log, sqrt
+from math import inf, isfinite, log, sqrt
 from typing import Final
 
 from controlplane.arc.monitor.buckets import BUCKETS, must_bucket
@@ -65,6 +65,13 @@ class Baseline:
             paid += fresh[bucket] * self.payoffs[bucket]
         handicap = self.handicap * (1 + paid / number) / 2
         self.handicap = handicap if handicap > 1.0 else 1.0
+
+    def restore(self, counts: "array[float]", handicap: float) -> None:
+        """As it was, by its counts; raises ValueError where that cannot have been."""
+        total = sum(counts)
+        if len(counts) != BUCKETS or min(counts) < 0 or not isfinite(total) or not 1 <= handicap < inf:
+            raise ValueError("no baseline")
+        self.counts, self.total, self.handicap = counts, total, handicap
 
     def must_forget(self) -> None:
         """Know nothing any more."""

@@ -4,6 +4,7 @@ Not in the hot path: a summary is due by count, at most some ten a second and st
 later one in twenty minutes. Costs some 200 us.
 """
 
+import contextlib
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
@@ -11,7 +12,7 @@ from controlplane.arc.kernel.events import Bet, Event
 from controlplane.arc.monitor.bets import BetsTest
 from controlplane.arc.monitor.buckets import must_bucket
 from controlplane.arc.monitor.integer import UNIT
-from controlplane.arc.monitor.past import NEVER, ROOM, Past
+from controlplane.arc.monitor.past import NEVER, ROOM, Past, SavedPast
 
 MAX_PASTS: Final = 10240
 """BET_SLOTS of bpf/events.h."""
@@ -67,6 +68,16 @@ class Bookmaker:
         past = self.pasts.get((event.signal, event.key))
         if past is not None:
             past.note(self._slots.must_read(event.slot), event.time_ns)
+
+    def saved(self) -> list[SavedPast]:
+        """All pasts."""
+        return [past.saved(*key) for key, past in self.pasts.items()]
+
+    def restore(self, saved: Iterable[SavedPast], now_ns: int) -> None:
+        """Begin with what was learned before. What cannot have been is left out."""
+        for each in saved:
+            with contextlib.suppress(ValueError):
+                self.pasts[each.signal, each.key] = Past.restored(each, now_ns)
 
     def forget(self, key: int) -> None:
         """A cgroup is gone."""

@@ -7,7 +7,7 @@ about a day. So a fault of minutes is no part of what it is measured against.
 
 from array import array
 from math import exp
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 from controlplane.arc.kernel.events import Bet
 from controlplane.arc.monitor.betting import FIRST_TABLE, SHARE, WARM_UP, Baseline
@@ -40,6 +40,18 @@ class Made(NamedTuple):
     half: int
     due: int
     scores: bytes
+
+
+class SavedPast(NamedTuple):
+    """A past over a restart of the daemon."""
+
+    signal: int
+    key: int
+    began_ns: int
+    half: int
+    settled: bool
+    handicap: float
+    counts: bytes
 
 
 class Past:
@@ -83,6 +95,24 @@ class Past:
     def total(self) -> float:
         """Values that the baseline is made of."""
         return self._baseline.total
+
+    def saved(self, signal: int, key: int) -> SavedPast:
+        """What is worth keeping."""
+        thinning, baseline = self._thinning, self._baseline
+        kept = (thinning.half, thinning.settled, baseline.handicap, baseline.counts.tobytes())
+        return SavedPast(signal, key, self._began_ns, *kept)
+
+    @classmethod
+    def restored(cls, saved: SavedPast, now_ns: int) -> Self:
+        """As it was, with nothing seen since; raises ValueError where that cannot have been."""
+        past = cls(now_ns, 0)
+        past._baseline.restore(array("f", saved.counts), saved.handicap)
+        past._baseline.must_set_odds()
+        if not 0 <= saved.half <= MOST_HALF or not 0 <= saved.began_ns <= now_ns:
+            raise ValueError("no past")
+        past._thinning.half, past._thinning.settled = saved.half, saved.settled
+        past._began_ns = saved.began_ns
+        return past
 
     def note(self, bet: Bet, now_ns: int) -> None:
         """An alarm begins or ends: what came since the last table is no sample of healthy behaviour."""

@@ -31,7 +31,7 @@
 #include "events.h"
 
 #define NS 1000000000ULL
-#define INTERVAL_NS NS
+#define INTERVAL_NS (NS / 10)
 #define BURST 1
 #define MAX_REFLEXES 65536
 #define PROCESSES 4096
@@ -200,7 +200,9 @@ static int load(const char *folder)
 	}
 	{
 		__u32 signal = killing ? SIGNAL_PROCESS_EXEC : SIGNAL_PROCESS_FORK;
-		struct gate gate = { .window_ns = BURST * INTERVAL_NS, .batch = 1, .open = 1 };
+		struct gate gate = { .window_ns = BURST * INTERVAL_NS,
+				     .batch = 1,
+				     .open = killing ? GATE_EACH : GATE_OPEN };
 
 		if (bpf_map_update_elem(fds[1], &signal, &gate, BPF_ANY))
 			die("gate");
