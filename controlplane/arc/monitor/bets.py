@@ -1,8 +1,12 @@
 """The arc's part of a test that runs in the kernel: is told the statistic, and knows what it is worth."""
 
-from math import log2
+from math import log
+from typing import Final
 
 from controlplane.arc.monitor.budget import Budget
+
+
+LN2: Final = log(2.0)
 
 
 class BetsTest:
@@ -15,14 +19,14 @@ class BetsTest:
         """`above`: values up to this are no evidence; 0: all are."""
         self.above = above
         self._budget = budget
-        self.threshold = log2(budget.events)
+        self.threshold = budget.nats / LN2
         self.statistic = 0.0
         self.quiet_until_ns = 0
 
     def must_settle(self, number: int, now_ns: int) -> None:
         """So many bets have been made; what they may come to depends on how many there are on the whole node."""
         self._budget.must_count(number, now_ns)
-        self.threshold = log2(self._budget.events)
+        self.threshold = self._budget.nats / LN2
 
     def must_update(self, now_ns: int, since_ns: int, value: float, weight: int) -> bool:
         """See `Test`. Here the value is the statistic, in 64ths of a bit."""

@@ -1,8 +1,8 @@
 """Bets on recorded values: what the kernel does and what the arc does, in one place. Pure."""
 
 from array import array
-from math import log2
 
+from controlplane.arc.monitor.bets import LN2
 from controlplane.arc.monitor.bookmaker import floor_of
 from controlplane.arc.monitor.buckets import must_bucket
 from controlplane.arc.monitor.budget import Budget
@@ -22,7 +22,7 @@ class ReplayedBets:
         self._budget = budget
         self._floor = floor_of(above)
         self._past: Past | None = None
-        self.threshold = log2(budget.events)
+        self.threshold = budget.nats / LN2
         self.statistic = 0.0
         self.quiet_until_ns = 0
 
@@ -52,7 +52,7 @@ class ReplayedBets:
             self._past = Past(now_ns, self._floor, first=0)
         past = self._past
         self._budget.must_count(past.learn(counted, now_ns), now_ns)
-        self.threshold = log2(self._budget.events)
+        self.threshold = self._budget.nats / LN2
         made = past.odds(counted.gathered)
         threshold = int(self.threshold * UNIT)
         most = threshold + ROOM if past.armed else 0
