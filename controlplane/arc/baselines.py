@@ -1,7 +1,7 @@
 """What streams have taught, kept over a restart of the daemon: one file in the runtime folder.
 
-Streams are named by their keys, which mean nothing after a reboot, so it lives on tmpfs and counts only within
-the boot that wrote it. A damaged file is a fresh start.
+Streams are named by their keys, which mean nothing after a reboot, so it lives on tmpfs and counts only
+within the boot that wrote it. A damaged file is a fresh start.
 """
 
 import os
@@ -11,7 +11,6 @@ from typing import Final
 import msgspec
 
 from controlplane.arc.monitor.past import SavedPast
-from controlplane.arc.monitor.streams import SavedTest
 from controlplane.link.malformed import MALFORMED
 
 VERSION: Final = 1
@@ -26,7 +25,6 @@ class Baselines(msgspec.Struct, frozen=True, array_like=True):
     version: int = VERSION
     boot: str = ""
     pasts: list[SavedPast] = []
-    tests: list[SavedTest] = []
 
 
 class UnreadableError(Exception):
@@ -37,12 +35,12 @@ _DECODER: Final = msgspec.msgpack.Decoder(Baselines)
 _ENCODER: Final = msgspec.msgpack.Encoder()
 
 
-def save(folder: int, pasts: list[SavedPast], tests: list[SavedTest]) -> None:
+def save(folder: int, pasts: list[SavedPast]) -> None:
     """The file appears whole or not at all. Raises OSError."""
     boot = BOOT_ID.read_text().strip()
     fd = os.open(f"{NAME}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600, dir_fd=folder)
     with os.fdopen(fd, "wb") as file:
-        file.write(_ENCODER.encode(Baselines(boot=boot, pasts=pasts, tests=tests)))
+        file.write(_ENCODER.encode(Baselines(boot=boot, pasts=pasts)))
     os.rename(f"{NAME}.new", NAME, src_dir_fd=folder, dst_dir_fd=folder)
 
 

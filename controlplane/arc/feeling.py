@@ -56,20 +56,17 @@ class Feeling:
             place = self._must_place(event)
             if place is not None:
                 self._monitor.must_feel(place, event, self._engine.must_begin)
-        elif kind == BET:
-            place = self._must_place(event)
-            if place is not None:
-                self._monitor.must_feel_bet(place, event, self._engine.must_begin)
-                self._bookmaker.note(event)
-        elif kind == SUMMARY:
-            place = self._must_place(event)
-            if place is not None:
-                self._bookmaker.summarise(event, place.bets(event.signal))
+        elif kind in (BET, SUMMARY):
+            self._must_feel_bets(event)
         elif kind == EXIT:
             self._engine.must_confirm(kind, event.pid, event.start_ns, event.time_ns)
         elif kind in (FROZEN, POPULATED):
             self._engine.must_confirm(kind, event.cgroup, event.value, event.time_ns)
-        elif kind == CGROUP_NEW:
+        else:
+            self._must_feel_life(kind, event)
+
+    def _must_feel_life(self, kind: int, event: Event) -> None:
+        if kind == CGROUP_NEW:
             self.name(event.cgroup)
         elif kind == CGROUP_GONE:
             self._monitor.forget(event.cgroup)
@@ -81,6 +78,16 @@ class Feeling:
         elif kind == PROTECTED:
             path = self._cgroups.path_of(event.cgroup)
             self._protection.add(event.pid, event.start_ns, path)
+
+    def _must_feel_bets(self, event: Event) -> None:
+        place = self._must_place(event)
+        if place is None:
+            return
+        if event.kind == BET:
+            self._monitor.must_feel_bet(place, event, self._engine.must_begin)
+            self._bookmaker.note(event)
+        else:
+            self._bookmaker.summarise(event, place.bets(event.signal))
 
     def _must_place(self, event: Event) -> Place | None:
         number = event.signal

@@ -78,7 +78,7 @@ class _Unprotected(Protection):
 
 
 def rehearse(cgroups: Cgroups, watched: Watched, bookmaker: Bookmaker, journal: int) -> None:
-    """`bookmaker` gets no records; `journal` is the directory in which a scratch journal may be made and removed."""
+    """`bookmaker` gets no records; `journal` is a directory where a journal may be made and removed."""
     os.mkdir("rehearsal", 0o700, dir_fd=journal)
     scratch = os.open("rehearsal", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=journal)
     try:

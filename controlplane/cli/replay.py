@@ -78,7 +78,7 @@ class Replay:
 
     def __init__(self, rules: Sequence[Rule], *, as_json: bool) -> None:
         self._counts = BY_NAME[rules[0].signal].kind == "count"
-        self._monitor = Monitor({rules[0].signal: 1})
+        self._monitor = Monitor({rules[0].signal: 1}, replayed=True)
         self._monitor.set_rules(rules)
         self._keys: dict[str, int] = {}
         self._before: dict[int, int] = {}
@@ -111,7 +111,8 @@ class Replay:
         self._before[key] = row.time_ns
         weight = int(row.value) if self._counts else 1
         who = (key, key, 0, 0, 0, 0, 0)
-        return Event(row.time_ns, row.value, since, *who, weight, 1, EventKind.SIGNAL, 0, b"")  # type: ignore[arg-type]  # recorded values may have fractions
+        rest = (weight, 0, 0, 1, EventKind.SIGNAL, 0, b"")
+        return Event(row.time_ns, row.value, since, *who, *rest)  # type: ignore[arg-type]  # recorded values may have fractions
 
     def _fired(self, _at: Place, _who: Place, _culprit: Place, rule: Rule, test: Test, event: Event) -> None:
         test.quiet_until_ns = event.time_ns + rule.cooldown_ns

@@ -1,7 +1,7 @@
 """As many kernel events as this machine can make at once: forks, switches, failed calls, page faults.
 
-With all sensors and all default policies on, those too that are off as shipped: how many are felt a second, what crosses the ring, what is lost,
-and what the arc takes of a processor meanwhile.
+With all sensors and all default policies on, those too that are off as shipped: how many are felt a second,
+what crosses the ring, what is lost, and what the arc takes of a processor meanwhile.
 """
 
 import os

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from controlplane.arc.kernel.events import Counter, Event, EventKind, Gate, Signal
 from controlplane.arc.kernel.bets import SLOTS
+from controlplane.arc.kernel.events import Counter, Event, EventKind, Gate, Signal
 from controlplane.arc.monitor.betting import FIRST_TABLE, Baseline
 from controlplane.arc.monitor.buckets import BUCKETS, WHOLE, must_bucket
 from controlplane.arc.monitor.gates import BETS, NO_LEVEL, OPEN, ROUND_NS
@@ -62,11 +62,10 @@ def drained(felt: Felt) -> list[Event]:
 
 @pytest.mark.parametrize("half", [0, 1, 3])
 def test_kernel_and_python_agree(felt: Felt, placing: Placing, half: int) -> None:
-    twin, number = IntegerBets(BUCKETS - WHOLE), 0
+    twin = IntegerBets(BUCKETS - WHOLE)
     usual, slot = values_of(1, 3000, 1), 0
     table = odds_for(usual)
-    for value in [*usual, *values_of(2, 2000, 8), *values_of(3, 2000, 1)]:
-        number += 1
+    for number, value in enumerate([*usual, *values_of(2, 2000, 8), *values_of(3, 2000, 1)], 1):
         placing.value(KEY, value)
         told = twin.must_take(max(0, must_bucket(value) - WHOLE))
         events = drained(felt)
@@ -127,7 +126,7 @@ def test_a_summary_that_is_not_heeded_comes_again(felt: Felt, placing: Placing) 
     assert [event.kind for event in drained(felt)] == [EventKind.SUMMARY]
 
 
-def test_values_for_whose_bets_there_is_no_room_are_counted(felt: Felt, placing: Placing) -> None:
+def test_values_for_whose_bets_there_is_no_room_are_counted(placing: Placing) -> None:
     for key in range(SLOTS):
         placing.value(2**41 + key, 5)
     assert placing.counted(Counter.LOST_SLOTS) >= 1  # slot 0 is nobody's

@@ -29,7 +29,7 @@ SLACK = 64
 """Blocks the interpreter itself may take and keep: free lists, inline caches."""
 
 RULE = Rule(name="r", signal="process.fork", test=Rate(NS, 1), ladder=(Step("freeze", for_ns=NS),))
-EVENT_ONE = Event(NS, 1, NS, 7, 7, 0, 10, 0, 1, 1, 1, 1, EventKind.SIGNAL, 0, b"sh".ljust(16, b"\0"))
+EVENT_ONE = Event(NS, 1, NS, 7, 7, 0, 10, 0, 1, 1, 1, 0, 0, 1, EventKind.SIGNAL, 0, b"sh".ljust(16, b"\0"))
 VICTIM = Victim(7, "/a")
 RAW = EVENT.pack(*EVENT_ONE)
 

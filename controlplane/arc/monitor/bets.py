@@ -5,12 +5,11 @@ from typing import Final
 
 from controlplane.arc.monitor.budget import Budget
 
-
 LN2: Final = log(2.0)
 
 
 class BetsTest:
-    """One stream's bets, for one rule. See `Test`; statistic and threshold are in bits: 20 are odds of a million."""
+    """One stream's bets, for one rule. See `Test`; statistic and threshold are in bits, 20 for a million."""
 
     __slots__ = ("_budget", "above", "quiet_until_ns", "statistic", "threshold")
     kind = "histogram"
@@ -24,7 +23,7 @@ class BetsTest:
         self.quiet_until_ns = 0
 
     def must_settle(self, number: int, now_ns: int) -> None:
-        """So many bets have been made; what they may come to depends on how many there are on the whole node."""
+        """So many bets were made; what they may come to depends on how many there are on the whole node."""
         self._budget.must_count(number, now_ns)
         self.threshold = self._budget.nats / LN2
 

@@ -49,7 +49,7 @@ class Baseline:
     def must_learn(
         self, fresh: "array[int]", number: int, weight: float = 1.0, memory: float = MEMORY, fade: float = 1.0
     ) -> None:
-        """Take `number` new values in, each counting as `weight`; beyond `memory` old ones fade, and by `fade`."""
+        """Take `number` new values in, each for `weight`; old ones fade by `fade`, and beyond `memory`."""
         counts = self.counts
         if self.total:
             self._must_handicap(fresh, number)

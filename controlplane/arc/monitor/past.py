@@ -30,7 +30,7 @@ FOR_GOOD_NS: Final = 10 * 60 * NS
 FOR_GOOD: Final = 8192
 """So long, and over so many values, an alarm lasts until the change is how it is now."""
 ROOM: Final = 14 * UNIT
-"""Of the statistic above its threshold, in 64ths of a bit: 16 times it, and 1,000 times for what cannot be undone."""
+"""Of the statistic above its threshold: 16 times the winnings, and 1,000 times for what cannot be undone."""
 NEVER: Final = 2**31 - 1
 
 
@@ -58,7 +58,17 @@ class Past:
     """One stream's."""
 
     __slots__ = (
-        *("_baseline", "_began_ns", "_first", "_fresh", "_gap", "_gathered", "_histogram", "_opened_ns", "_scores"),
+        *(
+            "_baseline",
+            "_began_ns",
+            "_first",
+            "_fresh",
+            "_gap",
+            "_gathered",
+            "_histogram",
+            "_opened_ns",
+            "_scores",
+        ),
         *("_sums", "_thinning", "_told_ns", "adapted", "floor"),
     )
 
@@ -121,7 +131,7 @@ class Past:
             self._skip(bet)
 
     def learn(self, bet: Bet, now_ns: int) -> int:
-        """At a summary: take in what is new, unless an alarm is open. How many bets were made since the last."""
+        """At a summary: take in what is new, unless an alarm is open. How many bets that was."""
         self.note(bet, now_ns)
         number = bet.gathered - self._gathered & 0xFFFFFFFF
         if not self._opened_ns:

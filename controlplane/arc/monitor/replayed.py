@@ -32,7 +32,7 @@ class ReplayedBets:
         return self._past
 
     def must_update(self, now_ns: int, since_ns: int, value: float, weight: int) -> bool:
-        """See `Test`. True when the kernel would tell of it and it is an alarm; what is no number is passed over."""
+        """See `Test`. True when the kernel would tell of an alarm; what is no number is passed over."""
         bucket = must_bucket(value)
         if bucket < 0:
             return False

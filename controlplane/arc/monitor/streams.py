@@ -92,9 +92,11 @@ def must_place_number(signal: int, key: int) -> int:
 class Monitor:
     """All streams under the rules in force."""
 
-    def __init__(self, numbers: Mapping[str, int]) -> None:
+    def __init__(self, numbers: Mapping[str, int], *, replayed: bool = False) -> None:
+        """`replayed`: there is no kernel that bets, all is done here."""
         self.numbers = numbers
         """Of every signal, by name."""
+        self._replayed = replayed
         self._rules: tuple[Rule, ...] = ()
         self.places: dict[int, Place] = {}
         """Cgroups by id, others by `must_place_number`."""
@@ -158,7 +160,7 @@ class Monitor:
         for rule in self._rules:
             number = self.numbers[rule.signal]
             if number == place.signal or (place.cgroup and must_concern(rule, place)):
-                number |= BETS if isinstance(rule.test, Betting) else 0
+                number |= BETS if isinstance(rule.test, Betting) and not self._replayed else 0
                 probes[number] = (*probes.get(number, ()), kept.get(rule) or Probe(rule))
         return probes
 

@@ -6,8 +6,7 @@ All share one shape, so that a reflex need not know which one fired: feed it wit
 
 from typing import Protocol, assert_never
 
-from controlplane.arc.monitor.bets import BetsTest
-from controlplane.arc.monitor.budget import Budget
+from controlplane.arc.monitor.betting import BettingTest
 from controlplane.arc.monitor.counts import PoissonTest
 from controlplane.link.rules import Betting, Level, Poisson, Rate
 from controlplane.link.rules import Test as Parameters
@@ -79,6 +78,6 @@ def make_test(parameters: Parameters) -> Test:
         case Poisson(events=events):
             return PoissonTest(events)
         case Betting(events=events):
-            return BetsTest(0, Budget(events))
+            return BettingTest(events)
         case _:
             assert_never(parameters)

@@ -22,7 +22,19 @@ REST: Final = 3 * WINDOW
 class Thinning:
     """The scores of every `half`-th event are looked at, so that two distances are measured at once."""
 
-    __slots__ = ("_before", "_count", "_far", "_last", "_most", "_near", "_squares", "_sum", "half", "rest", "settled")
+    __slots__ = (
+        "_before",
+        "_count",
+        "_far",
+        "_last",
+        "_most",
+        "_near",
+        "_squares",
+        "_sum",
+        "half",
+        "rest",
+        "settled",
+    )
 
     def __init__(self, most: int = MAX_HALF) -> None:
         """`most`: events between two looks at most."""
@@ -64,13 +76,11 @@ class Thinning:
         self._sum = self._squares = self._near = self._far = 0.0
 
     def must_judge(self, count: int, total: float, squares: float, near: float, far: float) -> None:
-        """By sums over `count` scores, of their squares and of the products with the last and the last but one."""
+        """By sums over `count` scores, their squares, and products with the last and the last but one."""
         mean = total / count
         variance = squares / count - mean * mean
         if variance > LEAST_VARIANCE:
-            self._must_adapt(
-                (near / count - mean * mean) / variance, (far / count - mean * mean) / variance
-            )
+            self._must_adapt((near / count - mean * mean) / variance, (far / count - mean * mean) / variance)
         else:
             self.settled = True
         if self.settled:

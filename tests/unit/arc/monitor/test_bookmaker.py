@@ -45,7 +45,7 @@ class Game:
     def __init__(self, tests: list[BetsTest]) -> None:
         self.slot = Slot()
         self.adapted: list[int] = []
-        self.maker = Bookmaker(self.slot, lambda event, past: self.adapted.append(past.adapted))
+        self.maker = Bookmaker(self.slot, lambda _, past: self.adapted.append(past.adapted))
         self.tests = tests
         self.now_ns = 1
         self.found: list[float] = []
@@ -138,21 +138,20 @@ def test_a_restart_keeps_what_was_learned() -> None:
     assert after.found
 
 
-def saved(**changes: object) -> SavedPast:
-    return Past(0, 0).saved(SIGNAL, KEY)._replace(**changes)
+SAVED = Past(0, 0).saved(SIGNAL, KEY)
 
 
 @pytest.mark.parametrize(
     "damaged",
     [
-        saved(counts=b""),
-        saved(counts=array("f", [-1.0] * 242).tobytes()),
-        saved(counts=array("f", [float("nan")] * 242).tobytes()),
-        saved(handicap=float("inf")),
-        saved(handicap=0.0),
-        saved(half=-1),
-        saved(began_ns=10**18),
-        saved(counts=b"odd"),
+        SAVED._replace(counts=b""),
+        SAVED._replace(counts=array("f", [-1.0] * 242).tobytes()),
+        SAVED._replace(counts=array("f", [float("nan")] * 242).tobytes()),
+        SAVED._replace(handicap=float("inf")),
+        SAVED._replace(handicap=0.0),
+        SAVED._replace(half=-1),
+        SAVED._replace(began_ns=10**18),
+        SAVED._replace(counts=b"odd"),
     ],
 )
 def test_what_cannot_have_been_is_left_out(damaged: SavedPast) -> None:

@@ -1,7 +1,17 @@
 """Gates: what the kernel lets through for a set of rules."""
 
 from controlplane.arc.kernel.events import GATE, Gate
-from controlplane.arc.monitor.gates import CLOSED, EACH, EVER_NS, OPEN, ROUND_NS, SUMMARY, gates_for
+from controlplane.arc.monitor.gates import (
+    BETS,
+    CLOSED,
+    EACH,
+    EVER_NS,
+    NO_LEVEL,
+    OPEN,
+    ROUND_NS,
+    SUMMARY,
+    gates_for,
+)
 from controlplane.link.rules import MAX_SPAN_NS, NS, Betting, Level, Poisson, Rate, Rule, Test
 
 SIGNALS = ("process.fork", "cpu.runq_delay")
@@ -63,13 +73,19 @@ def test_beside_a_small_burst_a_learned_rate_is_told_as_often() -> None:
         assert gates_for(rules[::order], SIGNALS)["process.fork"] == Gate(EVER_NS, 0, 1, 1)
 
 
-def test_what_is_for_replay_opens_nothing() -> None:
-    rules = [rule("replayed", "cpu.runq_delay", Betting(1000))]
-    assert gates_for(rules, SIGNALS)["cpu.runq_delay"] == CLOSED
+def test_bets_are_told_of_and_values_are_not() -> None:
+    rules = [rule("learned", "cpu.runq_delay", Betting(1000))]
+    assert gates_for(rules, SIGNALS)["cpu.runq_delay"] == Gate(ROUND_NS, NO_LEVEL, 0, OPEN | BETS)
+
+
+def test_beside_bets_a_level_is_told_of_as_well() -> None:
+    for order in (1, -1):
+        rules = [rule("r", "cpu.runq_delay", Level(9)), rule("learned", "cpu.runq_delay", Betting(1000))]
+        assert gates_for(rules[::order], SIGNALS)["cpu.runq_delay"] == Gate(ROUND_NS, 9, 0, OPEN | BETS)
 
 
 def test_a_rule_for_each_process_is_told_of_each_event() -> None:
     alone = Rule(name="p", signal="process.fork", per="process", test=Rate(NS, 80))
     together = rule("c", "process.fork", Rate(NS, 800))
-    assert gates_for([alone, together], SIGNALS)["process.fork"].open == EACH
+    assert gates_for([alone, together], SIGNALS)["process.fork"].open == OPEN | EACH
     assert gates_for([together], SIGNALS)["process.fork"].open == OPEN

@@ -10,7 +10,7 @@ NUMBERS = {"process.fork": 1, "cpu.runq_delay": 4}
 
 def event(cgroup: int = 7, pid: int = 1, time_ns: int = NS) -> Event:
     return Event(
-        time_ns, 1, time_ns, cgroup, cgroup, 0, pid * 10, 0, pid, 1, 1, 1, EventKind.SIGNAL, 0, b"sh"
+        time_ns, 1, time_ns, cgroup, cgroup, 0, pid * 10, 0, pid, 1, 1, 0, 0, 1, EventKind.SIGNAL, 0, b"sh"
     )
 
 
