@@ -27,6 +27,7 @@ HOT: dict[str, set[str]] = {
     "controlplane.arc.monitor.integer": {"_rounded", "bits_table", "bits_threshold"},
     "controlplane.arc.monitor.tests": {"make_test"},
     "controlplane.arc.monitor.thinning": {"every"},
+    "controlplane.arc.monitor.trail": {"since"},
 }
 """Modules that run per event -> their functions that do not."""
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from controlplane.arc.kernel.events import Event
 from controlplane.arc.monitor.tests import Test, make_test
+from controlplane.arc.monitor.trail import Trail
 from controlplane.link.rules import Rule, is_empty
 from controlplane.link.scope import matches
 
@@ -23,13 +24,14 @@ PLACES_A_BREATH: Final = 16
 class Probe:
     """One rule looking at one place."""
 
-    __slots__ = ("_per_process", "_test", "_tests", "rule")
+    __slots__ = ("_per_process", "_test", "_tests", "rule", "trail")
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
         self._per_process = rule.per == "process"
         self._test = make_test(rule.test)
         self._tests: dict[tuple[int, int], Test] = {}
+        self.trail = Trail()
 
     def must_test_for(self, event: Event) -> Test:
         """The test of the event's stream."""
@@ -124,10 +126,12 @@ class Monitor:
 
     def must_feel(self, place: Place, event: Event, fired: Fired) -> None:
         """Feed a record to every test that looks at its stream."""
+        now_ns, value, weight = event.time_ns, event.value, event.weight
         for probe in place.probes.get(event.signal, ()):
             test = probe.must_test_for(event)
-            fires = test.must_update(event.time_ns, event.since_ns, event.value, event.weight)
-            if fires and event.time_ns >= test.quiet_until_ns:
+            fires = test.must_update(now_ns, event.since_ns, value, weight)
+            probe.trail.must_note(event, now_ns, value, weight, test.statistic)
+            if fires and now_ns >= test.quiet_until_ns:
                 who = place if place.cgroup else self.places.get(event.cgroup, NOBODY)
                 if place.cgroup or must_concern(probe.rule, who):
                     fired(place, who, self.places.get(event.culprit, NOBODY), probe.rule, test, event)
