@@ -126,6 +126,10 @@ class Client:
         request = pb.ListReflexesRequest(trace_id=trace_id)
         return self._call("ListReflexes", request, pb.ListReflexesResponse).reflexes[0]
 
+    def explain(self, trace_id: str) -> pb.ExplainResponse:
+        """Why a reflex began; the first digits of its id do. Raises NotFoundError, InvalidError."""
+        return self._call("Explain", pb.ExplainRequest(id=trace_id), pb.ExplainResponse)
+
     def apply(self, yaml: bytes, origin: str, *, dry_run: bool = False) -> list[pb.AppliedPolicy]:
         """Puts the policies of a file in force; `origin` is what errors call it."""
         request = pb.ApplyPolicyRequest(yaml=yaml, origin=origin, dry_run=dry_run)

@@ -30,6 +30,7 @@ from controlplane.arc.monitor.streams import Monitor
 from controlplane.arc.policy_folder import PolicyFolder
 from controlplane.arc.reflex.acts import Act, Freeze, KillCgroup, KillProcess
 from controlplane.arc.reflex.engine import Engine
+from controlplane.arc.reflex.evidence import Gathering
 from controlplane.arc.reflex.guards import Breaker, Protection
 from controlplane.arc.reflex.holdings import Holdings
 from controlplane.arc.reflex.journal import Journal, read_records
@@ -89,6 +90,11 @@ class Arc:
         self._plane = Plane(
             *(self.loop, self._doorbell, boot.config, self._signals_fd, self._received, time.monotonic_ns)
         )
+        breathe = self.loop.must_breathe
+        self._streams = answers.StreamReader(self._sensors, self._monitor, breathe)
+        self._gathering = Gathering(
+            *(self.engine.held, self._monitor, self._streams.of, self.journal.must_append, breathe)
+        )
         self._commands = self._make_commands()
         self._policies: PolicyFolder | None = None
         self._health: dict[str, tuple[bool, str]] = {}
@@ -143,9 +149,8 @@ class Arc:
         missing = {
             name: sensor.reason for sensor in self._sensors.all if sensor.reason for name in sensor.signals
         }
-        streams = answers.StreamReader(self._sensors, self._monitor, self.loop.must_breathe)
         return Commands(
-            *(self._book, self.engine, self.journal, streams, self._known_signals, missing),
+            *(self._book, self.engine, self.journal, self._streams, self._known_signals, missing),
             *(self.status, self._rules_changed),
         )
 
@@ -209,6 +214,7 @@ class Arc:
         if taken >= STORM:
             self._losses.look()
         self.engine.tend()
+        self._gathering.tell(now)
         due, start = self.engine.next_due(), self._plane.next_start_ns
         self._timer.must_arm(min(due, start) if due and start else due or start)
         if self.journal.dirty:

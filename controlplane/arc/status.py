@@ -33,11 +33,18 @@ class StreamReader:
     def page(self, offset: int) -> Streams:
         """Streams of a few cgroups; `offset` counts cgroups."""
         places = list(islice(self._monitor.places.values(), offset, offset + PLACES_A_PAGE))
-        streams = tuple(stream for place in places for stream in self._of(place))
+        streams = tuple(stream for place in places for stream in self._all_of(place))
         more = offset + len(places) < len(self._monitor.places)
         return Streams(streams, offset + len(places) if more else 0)
 
-    def _of(self, place: Place) -> Iterator[Stream]:
+    def of(self, place: Place, name: str) -> Stream | None:
+        """The stream of one signal in one place; None where the kernel keeps none."""
+        for signal, number in self._signals:
+            if signal.name == name:
+                return self._read(place, signal, number)
+        return None
+
+    def _all_of(self, place: Place) -> Iterator[Stream]:
         self._breathe()
         for signal, number in self._signals:
             if place.signal == number or (place.cgroup and signal.key == "cgroup"):

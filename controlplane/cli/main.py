@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "apply": "put policies in force",
     "mode": "set the mode of the daemon or of one policy",
     "history": "reflexes so far, step by step",
+    "explain": "why a reflex began, and what led to it",
     "undo": "undo acts in force now",
     "replay": "run policies over recorded values",
 }

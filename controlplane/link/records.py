@@ -1,7 +1,8 @@
 """What the journal tells: one struct per kind of record, all times CLOCK_MONOTONIC nanoseconds.
 
 Order is the contract: an `Intent` is written before its act, the `Outcome` after it, `Effect` when the
-kernel confirmed it, `Undo` when it was taken back. The wall clock of a record follows from its segment.
+kernel confirmed it, `Undo` when it was taken back. `Evidence` follows its finding when there is time. The
+wall clock of a record follows from its segment.
 """
 
 from typing import Literal
@@ -128,6 +129,68 @@ class GuardRefused(_InReflex, frozen=True, kw_only=True):
     pid: int = 0
 
 
+class Bucket(msgspec.Struct, frozen=True, array_like=True):
+    """So many values from `least` up to the next bucket's."""
+
+    least: float
+    count: int
+
+
+class Suspect(msgspec.Struct, frozen=True, array_like=True):
+    """Whom records of the trail name: a cgroup, or where the signal names none, a process."""
+
+    cgroup: int
+    path: str
+    pid: int
+    comm: str
+    records: int
+    """Of the trail, that name it."""
+    parent: bool = False
+    """It is the parent of the processes that are named."""
+
+
+class Rival(msgspec.Struct, frozen=True, array_like=True):
+    """A stream of the same signal at the same time."""
+
+    path: str
+    """Of its cgroup, or what people call its key."""
+    recent: int
+    """Kernel events that were told of in the last `Evidence.recent_ns` before the finding."""
+    peak: float
+    """Greatest value told in that time."""
+    total: int
+    """Kernel events so far, 0 where the kernel does not count them."""
+
+
+class Evidence(_InReflex, frozen=True, kw_only=True):
+    """What led to a finding, for `explain`: told once, after the first acts. Same span as its finding.
+
+    At most 4 KiB. Where findings come too fast, some go without.
+    """
+
+    rule: str
+    signal: str
+    trail: bytes
+    """The last records of the stream, see `samples`; the last one fired."""
+    buckets: tuple[Bucket, ...] = ()
+    """Values of the stream so far, as the kernel counted them; empty for counts."""
+    floor: float = 0.0
+    """Values up to this are no evidence for the test; 0: all are."""
+    recent_ns: int
+    itself: Rival
+    """The stream of the finding."""
+    rivals: tuple[Rival, ...] = ()
+    """Other streams of the signal, the greatest first, of those that a rule looks at."""
+    suspects: tuple[Suspect, ...] = ()
+    """The one named oftenest first."""
+    allowed: float = 0.0
+    """Tests that may pass on average between alarms that mean nothing; 0: the test has no such number."""
+    tests_per_s: float = 0.0
+    """Tests a second over all streams of the rule; 0: not measured."""
+    streams: int = 0
+    """Streams that share the budget; 0: not counted."""
+
+
 class Lost(_Record, frozen=True, kw_only=True):
     """Events that were felt and did not arrive."""
 
@@ -146,7 +209,8 @@ class Notice(_Record, frozen=True, kw_only=True):
     attributes: dict[str, str | int | float | bool] = {}
 
 
-Record = Finding | Intent | Outcome | Effect | Undo | GuardRefused | Lost | Notice
+Record = Finding | Intent | Outcome | Effect | Undo | GuardRefused | Evidence | Lost | Notice
 
 DECODER: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)
+EVIDENCE: msgspec.msgpack.Decoder[Evidence] = msgspec.msgpack.Decoder(Evidence)
 ENCODER = msgspec.msgpack.Encoder()

@@ -29,7 +29,7 @@ class Told(msgspec.Struct, frozen=True):
     """`log.record.uid`."""
     wall_ns: int
     """Its `time_ns` as wall-clock nanoseconds since the epoch."""
-    record: records.Record
+    record: records.Finding | Step | records.Lost | records.Notice
     event_ns: int | None = None
     """Monotonic time of the kernel event that began its reflex, None where that is not known."""
 
@@ -45,6 +45,8 @@ class Reflex(msgspec.Struct):
     steps: list[Told] = msgspec.field(default_factory=list)
     """In the order of the journal."""
     steps_dropped: int = 0
+    evidence: bytes = b""
+    """The `Evidence` as it was journalled, for it is seldom asked for; empty where there is none."""
 
 
 class WatcherDroppedError(Exception):
@@ -111,9 +113,15 @@ class Story:
         return len(self._watchers)
 
     def feed(self, uid: str, wall_ns: int, record: records.Record) -> None:
-        """Takes a synced record, in journal order. `wall_ns`: its time since the epoch."""
+        """Takes a synced record, in journal order. `wall_ns`: its time since the epoch.
+
+        Evidence is kept for whoever asks, and no watcher is told: it says nothing new, at length.
+        """
         match record:
             case records.Intent(carried=True):
+                return
+            case records.Evidence(trace_id=trace_id):
+                self._reflex(trace_id).evidence = records.ENCODER.encode(record)
                 return
             case records.Lost() | records.Notice():
                 told = Told(uid, wall_ns, record)
@@ -127,6 +135,10 @@ class Story:
     def reflex(self, trace_id: bytes) -> Reflex | None:
         """The reflex of that trace, None where it is not among those kept."""
         return self._reflexes.get(trace_id)
+
+    def named(self, prefix: str) -> list[Reflex]:
+        """Reflexes whose trace id begins so, in hexadecimal digits; the newest first."""
+        return [reflex for reflex in self.reflexes() if reflex.trace_id.hex().startswith(prefix)]
 
     def reflexes(self, before: int | None = None) -> Iterator[Reflex]:
         """Newest first; with `before`, those of a lower number. To be read without awaiting in between."""

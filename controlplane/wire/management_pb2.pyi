@@ -528,6 +528,90 @@ class Reflex(_message.Message):
     steps_dropped: int
     def __init__(self, trace_id: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finding: _Optional[_Union[Finding, _Mapping]] = ..., steps: _Optional[_Iterable[_Union[ReflexStep, _Mapping]]] = ..., steps_dropped: _Optional[int] = ...) -> None: ...
 
+class ExplainRequest(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class ExplainResponse(_message.Message):
+    __slots__ = ("reflex", "evidence")
+    REFLEX_FIELD_NUMBER: _ClassVar[int]
+    EVIDENCE_FIELD_NUMBER: _ClassVar[int]
+    reflex: Reflex
+    evidence: Evidence
+    def __init__(self, reflex: _Optional[_Union[Reflex, _Mapping]] = ..., evidence: _Optional[_Union[Evidence, _Mapping]] = ...) -> None: ...
+
+class Evidence(_message.Message):
+    __slots__ = ("trail", "histogram", "floor", "recent_ns", "itself", "rivals", "suspects", "allowed", "tests_per_s", "streams")
+    TRAIL_FIELD_NUMBER: _ClassVar[int]
+    HISTOGRAM_FIELD_NUMBER: _ClassVar[int]
+    FLOOR_FIELD_NUMBER: _ClassVar[int]
+    RECENT_NS_FIELD_NUMBER: _ClassVar[int]
+    ITSELF_FIELD_NUMBER: _ClassVar[int]
+    RIVALS_FIELD_NUMBER: _ClassVar[int]
+    SUSPECTS_FIELD_NUMBER: _ClassVar[int]
+    ALLOWED_FIELD_NUMBER: _ClassVar[int]
+    TESTS_PER_S_FIELD_NUMBER: _ClassVar[int]
+    STREAMS_FIELD_NUMBER: _ClassVar[int]
+    trail: _containers.RepeatedCompositeFieldContainer[Sample]
+    histogram: _containers.RepeatedCompositeFieldContainer[Bucket]
+    floor: float
+    recent_ns: int
+    itself: Rival
+    rivals: _containers.RepeatedCompositeFieldContainer[Rival]
+    suspects: _containers.RepeatedCompositeFieldContainer[Suspect]
+    allowed: float
+    tests_per_s: float
+    streams: int
+    def __init__(self, trail: _Optional[_Iterable[_Union[Sample, _Mapping]]] = ..., histogram: _Optional[_Iterable[_Union[Bucket, _Mapping]]] = ..., floor: _Optional[float] = ..., recent_ns: _Optional[int] = ..., itself: _Optional[_Union[Rival, _Mapping]] = ..., rivals: _Optional[_Iterable[_Union[Rival, _Mapping]]] = ..., suspects: _Optional[_Iterable[_Union[Suspect, _Mapping]]] = ..., allowed: _Optional[float] = ..., tests_per_s: _Optional[float] = ..., streams: _Optional[int] = ...) -> None: ...
+
+class Sample(_message.Message):
+    __slots__ = ("since_event_ns", "value", "weight", "statistic", "pid", "cgroup")
+    SINCE_EVENT_NS_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    STATISTIC_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    CGROUP_FIELD_NUMBER: _ClassVar[int]
+    since_event_ns: int
+    value: float
+    weight: int
+    statistic: float
+    pid: int
+    cgroup: int
+    def __init__(self, since_event_ns: _Optional[int] = ..., value: _Optional[float] = ..., weight: _Optional[int] = ..., statistic: _Optional[float] = ..., pid: _Optional[int] = ..., cgroup: _Optional[int] = ...) -> None: ...
+
+class Bucket(_message.Message):
+    __slots__ = ("least", "count")
+    LEAST_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    least: float
+    count: int
+    def __init__(self, least: _Optional[float] = ..., count: _Optional[int] = ...) -> None: ...
+
+class Rival(_message.Message):
+    __slots__ = ("path", "recent", "peak", "total")
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    RECENT_FIELD_NUMBER: _ClassVar[int]
+    PEAK_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    recent: int
+    peak: float
+    total: int
+    def __init__(self, path: _Optional[str] = ..., recent: _Optional[int] = ..., peak: _Optional[float] = ..., total: _Optional[int] = ...) -> None: ...
+
+class Suspect(_message.Message):
+    __slots__ = ("who", "records", "parent")
+    WHO_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    who: Victim
+    records: int
+    parent: bool
+    def __init__(self, who: _Optional[_Union[Victim, _Mapping]] = ..., records: _Optional[int] = ..., parent: _Optional[bool] = ...) -> None: ...
+
 class UndoRequest(_message.Message):
     __slots__ = ("trace_id", "all")
     TRACE_ID_FIELD_NUMBER: _ClassVar[int]

@@ -327,3 +327,29 @@ def attached(hook: str, pid: int) -> bool:
     held = json.loads(subprocess.run(["bpftool", "-j", "prog"], capture_output=True, check=True).stdout)
     names = {program["id"]: program.get("name") for program in held}
     return any(link["prog_id"] in programs and names.get(link["prog_id"]) == hook for link in links)
+
+
+def explained(daemon: Daemon, *words: str) -> str:
+    """What `reflexarc explain` says."""
+    command = [REFLEXARC, "explain", *words, "--socket", str(daemon.folder / "run/management.sock")]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout
+
+
+def test_a_storm_is_explained_also_by_the_next_daemon(daemon: Daemon, cgroup: TestCgroup) -> None:
+    (daemon.policies / "a.yaml").write_text(policy(cgroup, "{act: freeze, for: 20ms}"))
+    with daemon.start() as client:
+        events = client.watch()
+        forker = cgroup.run(*FORKER)
+        fork_in(forker, 5)
+        trace = await_event(events, step(pb.ReflexStep.KIND_UNDO)).step.trace_id
+        evidence = client.explain(trace[:12]).evidence
+        assert [sample.weight for sample in evidence.trail] == [1] * len(evidence.trail)
+        assert evidence.trail[-1].statistic > 1
+        assert evidence.itself.path == cgroup.path
+        assert evidence.suspects[0].who.pid == forker.pid
+        told = explained(daemon, trace)
+        assert f"process.fork rate {evidence.trail[-1].statistic:.4g} > 1 in {cgroup.path}" in told
+        assert "freeze undone (timer)" in told
+    daemon.end()
+    with daemon.start():
+        assert explained(daemon, trace) == told

@@ -29,6 +29,7 @@ HOT: dict[str, set[str]] = {
     "controlplane.arc.monitor.replayed": {"_summarise", "past"},
     "controlplane.arc.monitor.tests": {"make_test"},
     "controlplane.arc.monitor.thinning": {"every"},
+    "controlplane.arc.monitor.trail": {"since"},
 }
 """Modules that run per event -> their functions that do not."""
 

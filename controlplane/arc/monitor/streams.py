@@ -10,6 +10,7 @@ from typing import Final
 from controlplane.arc.kernel.events import Event
 from controlplane.arc.monitor.bets import BetsTest
 from controlplane.arc.monitor.tests import Test, make_test
+from controlplane.arc.monitor.trail import Trail
 from controlplane.link.rules import Betting, Rule, is_empty
 from controlplane.link.scope import matches
 
@@ -27,13 +28,14 @@ PLACES_A_BREATH: Final = 16
 class Probe:
     """One rule looking at one place."""
 
-    __slots__ = ("_per_process", "_tests", "rule", "test")
+    __slots__ = ("_per_process", "_tests", "rule", "test", "trail")
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
         self._per_process = rule.per == "process"
         self.test = make_test(rule.test)
         self._tests: dict[tuple[int, int], Test] = {}
+        self.trail = Trail()
 
     def must_test_for(self, event: Event) -> Test:
         """The test of the event's stream."""
@@ -142,11 +144,13 @@ class Monitor:
         """What the bets of a stream have come to, to every test that is made of them."""
         self._must_feel(place, event, event.signal | BETS, event.statistic, fired)
 
-    def _must_feel(self, place: Place, event: Event, number: int, value: int, fired: Fired) -> None:
+    def _must_feel(self, place: Place, event: Event, number: int, told: int, fired: Fired) -> None:
+        now_ns, value, weight = event.time_ns, event.value, event.weight
         for probe in place.probes.get(number, ()):
             test = probe.must_test_for(event)
-            fires = test.must_update(event.time_ns, event.since_ns, value, event.weight)
-            if fires and event.time_ns >= test.quiet_until_ns:
+            fires = test.must_update(now_ns, event.since_ns, told, weight)
+            probe.trail.must_note(event, now_ns, value, weight, test.statistic)
+            if fires and now_ns >= test.quiet_until_ns:
                 who = place if place.cgroup else self.places.get(event.cgroup, NOBODY)
                 if place.cgroup or must_concern(probe.rule, who):
                     fired(place, who, self.places.get(event.culprit, NOBODY), probe.rule, test, event)

@@ -7,6 +7,7 @@ kernel's confirmations and `run_due` when the time has come.
 import contextlib
 import heapq
 import time
+from collections import deque
 from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Final, NamedTuple
 
@@ -14,6 +15,7 @@ from controlplane.arc.kernel.events import Event
 from controlplane.arc.monitor.streams import Place
 from controlplane.arc.monitor.tests import Test
 from controlplane.arc.reflex.acts import Act, Effect
+from controlplane.arc.reflex.evidence import MAX_HELD, Held, must_hold
 from controlplane.arc.reflex.guards import Breaker, Protection
 from controlplane.arc.reflex.holdings import Holdings, InForce
 from controlplane.arc.reflex.identities import Identities
@@ -78,6 +80,8 @@ class Engine:
         self.holdings = holdings
         self.mode: Mode = mode
         self.latency = LatencyHistogram()
+        self.held: deque[Held] = deque()
+        """Findings told and not yet explained."""
         self.findings: dict[str, int] = {}
         """By rule."""
         self.steps: dict[tuple[str, str], int] = {}
@@ -137,6 +141,8 @@ class Engine:
         name = reflex.rule.name
         self.findings[name] = self.findings.get(name, 0) + 1
         self._journal.must_append(must_finding(reflex, reflex.evidence, self._known[reflex.rule.signal].unit))
+        if len(self.held) < MAX_HELD:
+            self.held.append(must_hold(reflex, reflex.evidence))
         reflex.evidence = None
 
     def _must_step(self, reflex: Reflex, rung: Rung) -> None:

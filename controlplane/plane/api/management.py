@@ -17,9 +17,16 @@ from controlplane.link.signals import BY_NAME, Known
 from controlplane.plane.api import convert
 from controlplane.plane.api.aio_server import Handlers
 from controlplane.plane.api.errors import ApiError, bad_field
+from controlplane.plane.api.explain import explanation
 from controlplane.plane.api.front_door import CALLER, Context
 from controlplane.plane.arc import Arc
-from controlplane.plane.story import Story, StoryEndedError, TooManyWatchersError, WatcherDroppedError
+from controlplane.plane.story import (
+    MAX_REFLEXES,
+    Story,
+    StoryEndedError,
+    TooManyWatchersError,
+    WatcherDroppedError,
+)
 from controlplane.policy.compile import rules_of
 from controlplane.policy.errors import PolicyError
 from controlplane.wire import management_pb2 as pb
@@ -27,6 +34,11 @@ from controlplane.wire.methods import MANAGEMENT, methods
 
 MODE_NAMES: dict[int, Mode] = {number: mode for mode, number in convert.MODES.items()}
 TRACE_ID = re.compile(r"[0-9a-f]{32}")
+PREFIX = re.compile(r"[0-9a-f]{4,32}")
+NOT_KEPT = (
+    f"no reflex of this trace is among the last {MAX_REFLEXES:,}, which are kept; "
+    "older ones are where the logs are exported to"
+)
 T = TypeVar("T")
 
 
@@ -128,6 +140,17 @@ class Management:
         page = list(islice(self._story.reflexes(before), size + 1))
         token = str(page[size - 1].number) if len(page) > size else ""
         return pb.ListReflexesResponse(reflexes=map(convert.reflex, page[:size]), next_page_token=token)
+
+    async def Explain(self, request: pb.ExplainRequest, context: Context) -> pb.ExplainResponse:
+        """One reflex of the story, with its evidence."""
+        if not PREFIX.fullmatch(request.id):
+            raise bad_field("id", "a trace id, or the first of its digits: 4 to 32 hexadecimal ones")
+        found = self._story.named(request.id)
+        if not found:
+            raise ApiError(grpc.StatusCode.NOT_FOUND, NOT_KEPT)
+        if len(found) > 1:
+            raise bad_field("id", f"{len(found)} reflexes begin so: more digits are needed")
+        return explanation(found[0])
 
     async def Undo(self, request: pb.UndoRequest, context: Context) -> pb.UndoResponse:
         """Has the arc undo what one reflex, or every reflex, has in force."""

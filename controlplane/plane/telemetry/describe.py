@@ -8,6 +8,7 @@ from typing import Final, Literal, NamedTuple, assert_never
 
 from controlplane.link import records
 from controlplane.link.container import container_of
+from controlplane.link.samples import samples_in
 from controlplane.plane.telemetry import events
 
 Severity = Literal["debug", "info", "warn", "error"]
@@ -48,6 +49,8 @@ def describe(record: records.Record, wall_offset_ns: int) -> Event:
             return _undo(record)
         case records.GuardRefused():
             return _refused(record)
+        case records.Evidence():
+            return _evidence(record)
         case records.Lost():
             return _lost(record)
         case records.Notice():
@@ -165,6 +168,28 @@ def _refused(record: records.GuardRefused) -> Event:
     return _told(record, events.GUARD_REFUSED, "warn", body, attributes)
 
 
+def _evidence(record: records.Evidence) -> Event:
+    """In short: who is suspected, and who else was busy. The records themselves are drawn by `explain`."""
+    count = len(samples_in(record.trail))
+    body = f"{record.rule}: {count} records of {record.signal} in {record.itself.path} led to this"
+    attributes: dict[str, Value] = {
+        events.SIGNAL: record.signal,
+        events.RECORDS: count,
+        events.RECENT: record.itself.recent,
+        events.TOTAL: record.itself.total,
+    }
+    for suspect in record.suspects[:1]:
+        body += f", {suspect.records} of which name {_victim(suspect.path, suspect.pid, suspect.comm)}"
+        attributes[events.SUSPECT_RECORDS] = suspect.records
+        if suspect.cgroup:
+            attributes |= {events.CULPRIT_ID: suspect.cgroup, events.CULPRIT_PATH: suspect.path}
+        else:
+            attributes[events.PROCESS_PID] = suspect.pid
+    for rival in record.rivals[:1]:
+        attributes |= {events.RIVAL_PATH: rival.path, events.RIVAL_RECENT: rival.recent}
+    return _told(record, events.EVIDENCE, "info", body, attributes)
+
+
 def _lost(record: records.Lost) -> Event:
     body = f"{record.count} events of sensor {record.sensor} were lost: {record.reason}"
     attributes: dict[str, Value] = {
@@ -176,7 +201,13 @@ def _lost(record: records.Lost) -> Event:
 
 
 _InRule = (
-    records.Finding | records.Intent | records.Outcome | records.Effect | records.Undo | records.GuardRefused
+    records.Finding
+    | records.Intent
+    | records.Outcome
+    | records.Effect
+    | records.Undo
+    | records.GuardRefused
+    | records.Evidence
 )
 
 

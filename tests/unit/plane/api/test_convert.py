@@ -3,10 +3,9 @@
 import msgspec
 import pytest
 
-from controlplane.link import records
 from controlplane.link.rules import Betting, Level, Poisson, Rule, Test
 from controlplane.plane.api import convert
-from controlplane.plane.story import Story, Told
+from controlplane.plane.story import Step, Story, Told
 from controlplane.wire import management_pb2 as pb
 from tests.unit.plane import told
 from tests.unit.plane.responder import STATUS
@@ -14,7 +13,7 @@ from tests.unit.plane.responder import STATUS
 WALL_OFFSET_NS = 1_700_000_000_000_000_000
 
 
-def step(record: records.Record) -> pb.ReflexStep:
+def step(record: Step) -> pb.ReflexStep:
     return convert.told(Told("i-1", record.time_ns + WALL_OFFSET_NS, record, told.EVENT_NS)).step
 
 

@@ -1,0 +1,196 @@
+"""What led to a finding, gathered when the acts are done: trail, histogram, suspects, rivals.
+
+The engine holds on to each finding with `must_hold`; `Gathering.tell` journals what belongs to it at the end
+of the wake-up. Bounded in number, in rate and in size.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from heapq import nlargest
+from typing import Final, NamedTuple
+
+from controlplane.arc.kernel.events import Event
+from controlplane.arc.monitor.streams import Monitor, Place, Probe
+from controlplane.arc.reflex import telling
+from controlplane.link import records
+from controlplane.link.frames import Stream
+from controlplane.link.rules import NS, Betting, Poisson, Rule
+from controlplane.link.samples import Sample, pack, samples_in
+
+MAX_HELD: Final = 16
+"""Findings of one wake-up that are explained; the first ones, as the others mostly follow from them."""
+INTERVAL_NS: Final = NS // 8
+BURST: Final = 32
+"""So many at once, then 8 a second: some 30 KB/s of the journal at most."""
+RECENT_NS: Final = 10 * NS
+RIVALS: Final = 5
+SUSPECTS: Final = 2
+MAX_PATH: Final = 180
+"""Bytes; the end of a path tells more than its beginning."""
+MAX_BUCKETS: Final = 40
+PLACES_A_BREATH: Final = 64
+
+
+class Held(NamedTuple):
+    """A finding until it is explained."""
+
+    reflex: telling.Reflex
+    evidence: telling.Evidence
+    trail: bytes
+
+
+Read = Callable[[Place, str], Stream | None]
+"""What the kernel has counted of one signal in one place, None where it counts none."""
+
+
+def must_hold(reflex: telling.Reflex, evidence: telling.Evidence) -> Held:
+    """Copies the trail before more records are written over it."""
+    for probes in evidence.place.probes.values():
+        for probe in probes:
+            if probe.rule is reflex.rule:
+                return Held(reflex, evidence, probe.trail.must_copy())
+    return Held(reflex, evidence, b"")
+
+
+class Gathering:
+    """Explains findings, not more of them than the journal can bear."""
+
+    def __init__(
+        self,
+        held: deque[Held],
+        monitor: Monitor,
+        read: Read,
+        append: Callable[[records.Record], None],
+        breathe: Callable[[], None],
+    ) -> None:
+        self._held = held
+        self._monitor = monitor
+        self._read = read
+        self._append = append
+        self._breathe = breathe
+        self._arrival_ns = 0
+
+    def tell(self, now_ns: int) -> None:
+        """Journal the evidence of what is held; records that come meanwhile go first."""
+        while self._held:
+            held = self._held.popleft()
+            if self._allows(now_ns):
+                self._append(self._evidence(held, now_ns))
+
+    def _allows(self, now_ns: int) -> bool:
+        arrival = max(self._arrival_ns, now_ns)
+        if arrival - now_ns >= BURST * INTERVAL_NS:
+            return False
+        self._arrival_ns = arrival + INTERVAL_NS
+        return True
+
+    def _evidence(self, held: Held, now_ns: int) -> records.Evidence:
+        reflex, (place, _, _, _, event, _) = held.reflex, held.evidence
+        rule = reflex.rule
+        samples = samples_in(held.trail)
+        if rule.per == "process":
+            samples = [sample for sample in samples if sample.pid == event.pid]
+        stream = self._read(place, rule.signal)
+        begin_ns = event.time_ns - RECENT_NS
+        return records.Evidence(
+            time_ns=now_ns,
+            trace_id=reflex.trace_id,
+            span_id=reflex.root,
+            rule=rule.name,
+            signal=rule.signal,
+            trail=pack(samples),
+            buckets=buckets_of(stream.histogram) if stream else (),
+            recent_ns=RECENT_NS,
+            itself=_rival(place, [one for one in samples if one.time_ns >= begin_ns], stream),
+            rivals=tuple(self._rivals(place, rule, begin_ns)),
+            suspects=tuple(self._suspects(samples, held.evidence)),
+            allowed=float(rule.test.events) if isinstance(rule.test, Betting | Poisson) else 0.0,
+        )
+
+    def _rivals(self, itself: Place, rule: Rule, begin_ns: int) -> Iterator[records.Rival]:
+        """Those of which most was told lately."""
+        found = [
+            (place, samples)
+            for place, samples in self._recent(rule.signal, begin_ns)
+            if place is not itself and samples
+        ]
+        for place, samples in nlargest(RIVALS, found, key=lambda each: _weight(each[1])):
+            yield _rival(place, samples, self._read(place, rule.signal))
+
+    def _recent(self, signal: str, begin_ns: int) -> Iterator[tuple[Place, list[Sample]]]:
+        for number, place in enumerate(list(self._monitor.places.values())):
+            if number % PLACES_A_BREATH == 0:
+                self._breathe()
+            told = (probe.trail.since(begin_ns) for probe in probes_of(place, signal))
+            yield place, max(told, key=len, default=[])
+
+    def _suspects(self, samples: list[Sample], evidence: telling.Evidence) -> Iterator[records.Suspect]:
+        """Whom the trail names oftenest: cgroups if it names any but the stream's own, else processes."""
+        own = (0, evidence.place.cgroup)
+        cgroups = oftenest(sample.who for sample in samples if sample.who not in own)
+        for cgroup, count in cgroups:
+            place = self._monitor.places.get(cgroup)
+            yield records.Suspect(cgroup, cut(place.path) if place else "", 0, "", count)
+        if not cgroups:
+            yield from _processes(samples, evidence.event)
+
+
+def _processes(samples: list[Sample], event: Event) -> Iterator[records.Suspect]:
+    """Those named or, where that is seldom the same, their parents: what forks is the parent."""
+    named = oftenest(sample.pid for sample in samples if sample.pid)
+    parents = oftenest(sample.parent for sample in samples if sample.parent)
+    by_parent = bool(parents) and parents[0][1] > named[0][1]
+    for pid, count in parents if by_parent else named:
+        comm = telling.must_text(event.comm) if pid == event.pid else comm_of(pid)
+        yield records.Suspect(0, "", pid, comm, count, by_parent)
+
+
+def oftenest(named: Iterable[int]) -> list[tuple[int, int]]:
+    """(who, how often) of the `SUSPECTS` that come most; the earlier first where it is as many."""
+    counted: dict[int, int] = {}
+    for who in named:
+        counted[who] = counted.get(who, 0) + 1
+    return nlargest(SUSPECTS, counted.items(), key=lambda each: each[1])
+
+
+def comm_of(pid: int) -> str:
+    """Name of a process, empty when it is gone."""
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+            return file.read().rstrip("\n")
+    except OSError:
+        return ""
+
+
+def probes_of(place: Place, signal: str) -> Iterator[Probe]:
+    """Those that look at a signal there."""
+    for probes in place.probes.values():
+        for probe in probes:
+            if probe.rule.signal == signal:
+                yield probe
+
+
+def buckets_of(histogram: tuple[int, ...]) -> tuple[records.Bucket, ...]:
+    """A histogram of powers of two from the first value to the last, in `MAX_BUCKETS` at most."""
+    filled = [power for power, count in enumerate(histogram) if count]
+    if not filled:
+        return ()
+    powers = range(filled[0], min(filled[-1], filled[0] + MAX_BUCKETS - 1) + 1)
+    return tuple(records.Bucket(float(2**power) if power else 0.0, histogram[power]) for power in powers)
+
+
+def cut(path: str) -> str:
+    """Its end, in bytes that any reader can decode."""
+    whole = path.encode(errors="replace")
+    if len(whole) <= MAX_PATH:
+        return whole.decode()
+    return "..." + whole[3 - MAX_PATH :].decode(errors="ignore")
+
+
+def _weight(samples: list[Sample]) -> int:
+    return sum(sample.weight for sample in samples)
+
+
+def _rival(place: Place, samples: list[Sample], stream: Stream | None) -> records.Rival:
+    peak = max((sample.value for sample in samples), default=0.0)
+    return records.Rival(cut(place.path), _weight(samples), peak, stream.count if stream else 0)

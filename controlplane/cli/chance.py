@@ -1,0 +1,57 @@
+"""How likely a finding would be if nothing had changed, in words. Pure."""
+
+from math import exp, isfinite, log2
+from typing import Final
+
+MOST: Final = 1e18
+"""Tests; beyond it chances need no telling apart."""
+WINNINGS: Final = frozenset({"betting", "exceedance", "rare", "ratio"})
+"""Tests whose statistic is how many tests pass, at least, before chance alone brings as much."""
+SPANS: Final = (
+    (365.25 * 86400, "year"),
+    (86400, "day"),
+    (3600, "hour"),
+    (60, "minute"),
+    (1, "second"),
+)
+
+
+def tests_until(kind: str, statistic: float) -> float:
+    """Tests that pass, at least, before chance alone brings as much; 0: the test has no such number."""
+    if not isfinite(statistic) or statistic < 0:
+        return 0.0
+    if kind in WINNINGS:
+        return min(statistic, MOST)
+    match kind:
+        case "poisson":
+            return exp(min(statistic, 41.4))
+        case "histogram":
+            return float(2.0 ** min(statistic, 59.8))
+        case _:
+            return 0.0
+
+
+def drawn(kind: str, statistic: float) -> float:
+    """The height at which it is drawn: winnings in bits, as they double and halve."""
+    return log2(max(1.0, tests_until(kind, statistic))) if kind in WINNINGS else statistic
+
+
+def chance_words(tests: float, tests_per_s: float, streams: int) -> str:
+    """As in `once in 9 days on this node`; in tests, where it is not known how many there are."""
+    if tests_per_s <= 0:
+        return f"at most once in {tests:,.3g} tests of this policy, if nothing had changed"
+    over = f" over {streams:,} streams" if streams > 1 else ""
+    return (
+        f"at most once in {span_words(tests / tests_per_s)} on this node, if nothing had changed "
+        f"({tests:,.3g} tests, {tests_per_s:,.3g} a second{over})"
+    )
+
+
+def span_words(seconds: float) -> str:
+    """`9 days`, `1 hour`, `0.2 seconds`: two digits say enough."""
+    for size, name in SPANS:
+        if seconds >= size:
+            number = seconds / size
+            text = f"{number:,.0f}" if number >= 10 else f"{number:.2g}"
+            return f"{text} {name}{'' if text == '1' else 's'}"
+    return f"{seconds:.2g} seconds"
