@@ -26,6 +26,7 @@ HOT: dict[str, set[str]] = {
     "controlplane.arc.monitor.buckets": {"lower_bound"},
     "controlplane.arc.monitor.integer": {"_rounded", "bits_table", "bits_threshold"},
     "controlplane.arc.monitor.tests": {"make_test"},
+    "controlplane.arc.monitor.tiers": set(),
     "controlplane.arc.monitor.thinning": {"every"},
     "controlplane.arc.monitor.trail": {"since"},
 }
@@ -38,6 +39,7 @@ RARE: dict[str, str] = {
     "_settle": "once per wake-up, when its acts are done",
     "_set_modes": "a breaker opens",
     "forget": "death of a cgroup",
+    "is_learned": "one comparison, shared with the policy checks",
     "is_empty": "two comparisons, shared with the policy checks",
     "make_test": "first event of a stream",
     "matches": "a stream that is kept by something else than a cgroup fires",
