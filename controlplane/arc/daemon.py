@@ -24,6 +24,7 @@ from controlplane.arc.kernel.watched import Watched
 from controlplane.arc.loop import Loop
 from controlplane.arc.losses import Losses
 from controlplane.arc.monitor.bookmaker import Bookmaker
+from controlplane.arc.monitor.confirming import sentinels
 from controlplane.arc.monitor.gates import gates_for
 from controlplane.arc.monitor.past import Past
 from controlplane.arc.monitor.streams import Monitor
@@ -31,7 +32,7 @@ from controlplane.arc.policy_folder import PolicyFolder
 from controlplane.arc.reflex.acts import Act, Freeze, KillCgroup, KillProcess
 from controlplane.arc.reflex.engine import Engine
 from controlplane.arc.reflex.evidence import Gathering
-from controlplane.arc.reflex.guards import Breaker, Protection
+from controlplane.arc.reflex.guards import Breaker, Confirmation, Guards, Protection
 from controlplane.arc.reflex.holdings import Holdings
 from controlplane.arc.reflex.journal import Journal, read_records
 from controlplane.arc.reflex.recover import left_in_force, undo_left
@@ -113,6 +114,12 @@ class Arc:
         """Sensors beside those of the ring. They listen to nothing before rules are in force."""
         psi = Psi(self._cgroups, self.loop, self._feeling.must_feel, self._known)
         self._feeling.followers.append(psi)
+
+        def must_own(cgroup: int, signal: str) -> bool:
+            kept_by_cgroup = self._known_signals[signal].key == "cgroup"
+            return psi.must_have(cgroup, signal) if signal in psi.signals else kept_by_cgroup
+
+        self._monitor.confirming.must_own = must_own
         counts = self._sensors.shared_map("counts", STREAM_KEY.size, COUNT_STREAM.size)
         links = Links(self.loop, self._feeling, counts)
         self._sensors.all += (psi, links)
@@ -142,7 +149,8 @@ class Arc:
             journal.must_append(record)
         breaker = Breaker(config.breaker_acts, config.breaker_window_s * NS)
         known = self._known_signals
-        engine = Engine(self._acts, self._protection, breaker, journal, holdings, config.mode, known)
+        guards = Guards(self._protection, Confirmation(self._monitor.must_confirmed), breaker)
+        engine = Engine(self._acts, guards, journal, holdings, config.mode, known)
         return engine, journal, len(undone)
 
     def _make_commands(self) -> Commands:
@@ -280,9 +288,10 @@ class Arc:
         for place in list(self._monitor.places.values()):
             self.loop.must_breathe()
             self.engine.prepare(place)
-        self._sensors.set_gates(gates_for(rules, self._sensors.numbers))
+        felt = (*rules, *sentinels(rules))
+        self._sensors.set_gates(gates_for(felt, self._sensors.numbers))
         for source in self._sources:
-            source.follow(rules)
+            source.follow(felt)
         acting = {rule.name for rule in rules if self.engine.effective_mode(rule) == "enforce"}
         self.engine.stop_acting(acting, "policy" if self.engine.mode == "enforce" else "mode")
 

@@ -20,7 +20,7 @@ from controlplane.arc.monitor.bookmaker import Bookmaker
 from controlplane.arc.monitor.streams import Monitor
 from controlplane.arc.reflex.acts import Act, Freeze, KillProcess, Opened
 from controlplane.arc.reflex.engine import Engine
-from controlplane.arc.reflex.guards import Breaker, Protection
+from controlplane.arc.reflex.guards import Breaker, Confirmation, Guards, Protection
 from controlplane.arc.reflex.holdings import Holdings
 from controlplane.arc.reflex.journal import Journal
 from controlplane.arc.reflex.victims import Victim
@@ -97,12 +97,13 @@ def _walk(cgroups: Cgroups, watched: Watched, bookmaker: Bookmaker, scratch: int
         ("freeze", False): _HeldFreeze(cgroups, file),
         ("kill", True): _HeldKill(watched),
     }
-    protection, breaker = _Unprotected(cgroups, ()), Breaker(2 * ROUNDS, NS)
-    journal = Journal(scratch, SCRATCH_BYTES, 2, os.getgid(), tuple)
-    engine = Engine(acts, protection, breaker, journal, Holdings(), "enforce")
-    engine.set_rules(RULES)
     monitor = Monitor(NUMBERS)
     monitor.set_rules(RULES)
+    protection, breaker = _Unprotected(cgroups, ()), Breaker(2 * ROUNDS, NS)
+    guards = Guards(protection, Confirmation(monitor.must_confirmed), breaker)
+    journal = Journal(scratch, SCRATCH_BYTES, 2, os.getgid(), tuple)
+    engine = Engine(acts, guards, journal, Holdings(), "enforce")
+    engine.set_rules(RULES)
     feeling = Feeling(cgroups, monitor, engine, protection, bookmaker)
     pid = os.getpid()
     cgroup = cgroups.id_of(cgroups.of_process(pid) or "/")

@@ -62,7 +62,9 @@ def rules_from(policy: Path, events: int) -> list[Rule]:
     if len({rule.signal for rule in found}) > 1:
         raise CliError("a recording is of one signal, and the policies name several", "split the file")
     return [
-        msgspec.structs.replace(rule, mode="observe", scope=Scope(), test=_budgeted(rule.test, events))
+        msgspec.structs.replace(
+            rule, mode="observe", scope=Scope(), test=_budgeted(rule.test, events), confirm=None
+        )
         for rule in found
     ]
 

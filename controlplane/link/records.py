@@ -14,8 +14,9 @@ from controlplane.link.config import Mode
 Reason = Literal["timer", "command", "restart", "stop", "policy", "mode", "ended"]
 """Why an act was taken back; `ended`: its victim is gone."""
 
-Guard = Literal["protected", "breaker", "budget", "gone"]
-"""What forbade an act; `budget`: too much is in force, `gone`: there was nobody left to act upon."""
+Guard = Literal["protected", "breaker", "budget", "gone", "unconfirmed"]
+"""What forbade an act; `budget`: too much is in force, `gone`: there was nobody left to act upon,
+`unconfirmed`: it cannot be undone, and the test was not sure enough or its second signal at rest."""
 
 
 class _Record(msgspec.Struct, frozen=True, tag=True, kw_only=True):

@@ -58,6 +58,20 @@ class Betting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="bett
 Test = Rate | Level | Poisson | Betting
 
 
+def is_learned(test: Test) -> bool:
+    """What is usual is learned from the stream, so the test has a chance of false alarm."""
+    return not isinstance(test, Rate | Level)
+
+
+class Confirm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A second signal that must be in trouble, too, before an act that cannot be undone."""
+
+    signal: str
+    test: Rate | Level
+    within_ns: int = 10 * NS
+    """How long it counts after its threshold was last exceeded."""
+
+
 class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One act of a ladder."""
 
@@ -88,6 +102,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     per: Literal["cgroup", "process"] = "cgroup"
     scope: Scope = Scope()
     test: Test
+    confirm: Confirm | None = None
     ladder: tuple[Step, ...] = ()
     cooldown_ns: int = 60 * NS
     mode: Mode = "observe"
@@ -132,21 +147,27 @@ def faults(rule: Rule, *, replayed: bool = False) -> Iterator[Fault]:
     yield from _scope_faults(rule.scope, rule.mode)
     yield from _test_faults(rule.test, replayed=replayed)
     yield from _ladder_faults(rule)
+    yield from _confirm_faults(rule)
     if not 0 <= rule.cooldown_ns <= MAX_SPAN_NS:
         yield Fault("spec.cooldown", "must be between 0s and 7d")
 
 
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 _SIGNAL = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_.")
+_ANOTHER = "another signal, of another cause"
 
 
 def _name_faults(rule: Rule) -> Iterator[Fault]:
     if not 1 <= len(rule.name) <= 63 or not _NAME.issuperset(rule.name):
         yield Fault("metadata.name", "must be 1 to 63 of a-z, 0-9 and -")
-    if not 1 <= len(rule.signal) <= 63 or not _SIGNAL.issuperset(rule.signal):
+    if not _is_signal(rule.signal):
         yield Fault("spec.signal", "is not the name of a signal")
     if len(rule.origin) > 4096 or not rule.origin.isprintable():
         yield Fault("origin", "must be at most 4096 printable characters")
+
+
+def _is_signal(name: str) -> bool:
+    return 1 <= len(name) <= 63 and _SIGNAL.issuperset(name)
 
 
 def _scope_faults(scope: Scope, mode: Mode) -> Iterator[Fault]:
@@ -193,14 +214,8 @@ def _budget_faults(events: int) -> Iterator[Fault]:
 
 def _test_faults(test: Test, *, replayed: bool) -> Iterator[Fault]:
     match test:
-        case Rate(interval_ns, burst):
-            if not 1 <= interval_ns <= MAX_SPAN_NS:
-                yield Fault("spec.test.above", "must be between 1/week and 1000000000/s")
-            elif not 1 <= burst <= MAX_SPAN_NS // interval_ns:
-                yield Fault("spec.test.over", "must hold at least one event and at most 7d")
-        case Level(above):
-            if not 1 <= above <= MAX_LEVEL:
-                yield Fault("spec.test.above", "must be above zero and below 2^63")
+        case Rate() | Level():
+            yield from _threshold_faults("spec.test", test)
         case Poisson(events):
             yield from _budget_faults(events)
         case Betting(events):
@@ -213,6 +228,45 @@ def _test_faults(test: Test, *, replayed: bool) -> Iterator[Fault]:
                 )
         case _:
             assert_never(test)
+
+
+def _threshold_faults(at: str, test: Rate | Level) -> Iterator[Fault]:
+    match test:
+        case Rate(interval_ns, burst):
+            if not 1 <= interval_ns <= MAX_SPAN_NS:
+                yield Fault(f"{at}.above", "must be between 1/week and 1000000000/s")
+            elif not 1 <= burst <= MAX_SPAN_NS // interval_ns:
+                yield Fault(f"{at}.over", "must hold at least one event and at most 7d")
+        case Level(above):
+            if not 1 <= above <= MAX_LEVEL:
+                yield Fault(f"{at}.above", "must be above zero and below 2^63")
+        case _:
+            assert_never(test)
+
+
+def _confirm_faults(rule: Rule) -> Iterator[Fault]:
+    confirm = rule.confirm
+    if confirm is None:
+        yield from _unconfirmed_faults(rule)
+        return
+    at = "spec.confirm"
+    if not _is_signal(confirm.signal):
+        yield Fault(f"{at}.signal", "is not the name of a signal")
+    if confirm.signal == rule.signal:
+        yield Fault(f"{at}.signal", "is what the policy tests already", f"name {_ANOTHER}")
+    yield from _threshold_faults(at, confirm.test)
+    if not 1 <= confirm.within_ns <= MAX_SPAN_NS:
+        yield Fault(f"{at}.within", "must be above zero and at most 7d")
+
+
+def _unconfirmed_faults(rule: Rule) -> Iterator[Fault]:
+    if not is_learned(rule.test):
+        return
+    for index, step in enumerate(rule.ladder[:MAX_LADDER]):
+        if step.act in IRREVERSIBLE:
+            message = f"{step.act} cannot be undone, and a test that learns may err"
+            hint = f"have it confirmed by {_ANOTHER}: `confirm: {{signal: psi.memory, above: 20%}}`"
+            yield Fault(f"spec.ladder[{index}].act", message, hint)
 
 
 def _ladder_faults(rule: Rule) -> Iterator[Fault]:

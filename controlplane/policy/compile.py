@@ -19,6 +19,7 @@ from controlplane.link.rules import (
     MAX_RULES,
     NS,
     Betting,
+    Confirm,
     Fault,
     Level,
     Poisson,
@@ -34,7 +35,15 @@ from controlplane.link.signals import BY_NAME, Known, Signal
 from controlplane.policy import units
 from controlplane.policy.errors import PolicyError, UnitError, suggest
 from controlplane.policy.load import PolicyDocument, policies_of, policy_files, read_bytes
-from controlplane.policy.model import LearnedRate, LearnedValues, Policy, StepSpec, Test, Threshold
+from controlplane.policy.model import (
+    ConfirmSpec,
+    LearnedRate,
+    LearnedValues,
+    Policy,
+    StepSpec,
+    Test,
+    Threshold,
+)
 
 DEFAULTS: Final = Path(__file__).with_name("defaults")
 DEFAULT_FOLDER: Final = Path(Config().policies)
@@ -97,11 +106,7 @@ def compile_policies(
 def compile_policy(policy: Policy, origin: str, known: Known, *, replayed: bool) -> Rule:
     """One policy as a rule. Raises an error with a Fault, which `_compiled` gives its line."""
     spec = policy.spec
-    signal = known.get(spec.signal)
-    if signal is None:
-        raise _FaultError(
-            Fault("spec.signal", f"unknown signal `{spec.signal}`", suggest(spec.signal, known))
-        )
+    signal = _signal("spec", spec.signal, known)
     if not spec.ladder:
         raise _FaultError(Fault("spec.ladder", "has no step", "write `- {act: observe}` to be told only"))
     rule = Rule(
@@ -110,6 +115,7 @@ def compile_policy(policy: Policy, origin: str, known: Known, *, replayed: bool)
         per=spec.per,
         scope=spec.scope,
         test=_test(spec.test, signal),
+        confirm=_confirm(spec.confirm, known),
         ladder=tuple(_step(step) for step in spec.ladder),
         cooldown_ns=int(spec.cooldown),
         mode=spec.mode,
@@ -120,10 +126,17 @@ def compile_policy(policy: Policy, origin: str, known: Known, *, replayed: bool)
     return rule
 
 
+def _signal(at: str, name: str, known: Known) -> Signal:
+    signal = known.get(name)
+    if signal is None:
+        raise _FaultError(Fault(f"{at}.signal", f"unknown signal `{name}`", suggest(name, known)))
+    return signal
+
+
 def _test(test: Test, signal: Signal) -> RuleTest:
     match test:
         case Threshold():
-            return _threshold(test, signal)
+            return _threshold("spec.test", test, signal)
         case LearnedRate(false_alarms=budget):
             if signal.kind != "count":
                 message = f"rate counts events, and {signal.name} is measured in {signal.unit}"
@@ -145,7 +158,15 @@ def _events_per_alarm(budget: str) -> int:
         raise _FaultError(Fault("spec.test.false_alarms", str(error), "write for example 1/day")) from None
 
 
-def _threshold(test: Threshold, signal: Signal) -> RuleTest:
+def _confirm(confirm: ConfirmSpec | None, known: Known) -> Confirm | None:
+    if confirm is None:
+        return None
+    signal = _signal("spec.confirm", confirm.signal, known)
+    test = _threshold("spec.confirm", confirm, signal)
+    return Confirm(signal=signal.name, test=test, within_ns=int(confirm.within))
+
+
+def _threshold(at: str, test: Threshold | ConfirmSpec, signal: Signal) -> Rate | Level:
     try:
         if signal.kind == "count":
             return _rate(units.rate_per_s(test.above), OVER_NS if test.over is None else test.over)
@@ -153,10 +174,10 @@ def _threshold(test: Threshold, signal: Signal) -> RuleTest:
     except UnitError as error:
         what = "counts events" if signal.kind == "count" else f"is measured in {signal.unit}"
         message = f"{error}, and {signal.name} {what}"
-        raise _FaultError(Fault("spec.test.above", message, error.hint)) from None
+        raise _FaultError(Fault(f"{at}.above", message, error.hint)) from None
     if test.over is not None:
         message = f"{signal.name} is tested value by value"
-        raise _FaultError(Fault("spec.test.over", message, "leave `over` out"))
+        raise _FaultError(Fault(f"{at}.over", message, "leave `over` out"))
     return Level(above=above)
 
 

@@ -63,6 +63,17 @@ class LearnedValues(
 Test = Threshold | LearnedRate | LearnedValues
 
 
+class ConfirmSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A second signal without which nothing is done that cannot be undone."""
+
+    signal: str
+    above: Quantity
+    over: Duration | None = None
+    """As in `Threshold`."""
+    within: Duration = Duration(10 * NS)
+    """How long it counts after its threshold was last exceeded."""
+
+
 class StepSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One step of a ladder."""
 
@@ -79,6 +90,7 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     scope: Scope = Scope()
     """Left out, the policy sees every cgroup and may touch none."""
     test: Test
+    confirm: ConfirmSpec | None = None
     ladder: tuple[StepSpec, ...]
     cooldown: Duration = Duration(60 * NS)
     mode: Mode = "observe"

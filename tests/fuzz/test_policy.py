@@ -64,13 +64,20 @@ steps = st.fixed_dictionaries({"act": words}, optional={"for": words, "after": w
 tests = st.fixed_dictionaries(
     {"kind": st.just("threshold"), "above": words | values}, optional={"over": words}
 ) | st.fixed_dictionaries({"kind": st.sampled_from(["rate", "histogram"]), "false_alarms": words | values})
+confirms = st.fixed_dictionaries(
+    {
+        "signal": st.sampled_from(["psi.memory", "process.fork", "process.exec"]) | values,
+        "above": words | values,
+    },
+    optional={"over": words, "within": words},
+)
 specs = st.fixed_dictionaries(
     {
         "signal": st.sampled_from(["process.fork", "cpu.runq_delay"]) | values,
         "test": tests | values,
         "ladder": st.lists(steps, max_size=3) | values,
     },
-    optional={"scope": values, "per": words, "mode": words, "cooldown": words},
+    optional={"confirm": confirms | values, "scope": values, "per": words, "mode": words, "cooldown": words},
 )
 
 

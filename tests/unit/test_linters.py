@@ -28,6 +28,7 @@ HOT: dict[str, set[str]] = {
     "controlplane.arc.monitor.integer": {"_rounded", "bits_table", "counted"},
     "controlplane.arc.monitor.replayed": {"_summarise", "past"},
     "controlplane.arc.monitor.tests": {"make_test"},
+    "controlplane.arc.monitor.tiers": set(),
     "controlplane.arc.monitor.thinning": {"every"},
     "controlplane.arc.monitor.trail": {"since"},
 }
@@ -42,6 +43,7 @@ RARE: dict[str, str] = {
     "_set_modes": "a breaker opens",
     "forget": "death of a cgroup",
     "counted": "in replay only",
+    "is_learned": "one comparison, shared with the policy checks",
     "is_empty": "two comparisons, shared with the policy checks",
     "make_test": "first event of a stream",
     "matches": "a stream that is kept by something else than a cgroup fires",

@@ -92,6 +92,10 @@ class Psi:
             if (cgroup, resource) in self._triggers:
                 self._drop((cgroup, resource))
 
+    def must_have(self, cgroup: int, signal: str) -> bool:
+        """Whether there is a trigger of that cgroup's own."""
+        return (cgroup, RESOURCES[signal]) in self._triggers
+
     def close(self) -> None:
         """See `Source`."""
         self.follow(())

@@ -11,6 +11,8 @@ from array import array
 from math import log
 from typing import Final
 
+from controlplane.arc.monitor.tiers import NATS
+
 RATIOS: Final = (2.0, 6.0)
 LOGARITHMS: Final = (log(2.0), log(6.0))
 WARM_UP: Final = 64
@@ -27,7 +29,7 @@ LEAST_TRUST: Final = 1 / 1024
 REGAINED: Final = 1 / 4096
 """Part of the lost trust that each record without alarm brings back."""
 MOST: Final = 2.0
-"""Statistic at most, in thresholds: so soon is an alarm over when its reason is."""
+"""Statistic at most, in thresholds, and not less than the second tier: so soon is an alarm over."""
 
 
 class Dispersion:
@@ -120,6 +122,8 @@ class PoissonTest:
 
     def _must_weigh(self, count: float, expected: float) -> None:
         worst, most = 0.0, MOST * self.threshold
+        if most < self.threshold + NATS:
+            most = self.threshold + NATS
         worth = self._trust / self._dispersion.value
         for index in range(len(RATIOS)):
             evidence = count * LOGARITHMS[index] - (RATIOS[index] - 1) * expected

@@ -3,6 +3,7 @@
 from math import exp, log
 from typing import Final
 
+from controlplane.arc.monitor.tiers import SLOPE_HEIGHT, must_stern
 from controlplane.link.rules import NS
 
 FAST_NS: Final = 10 * NS
@@ -61,15 +62,13 @@ class SlopeTest:
     ALLOWED: Final = 0.5
     """Mean difference that passes for noise."""
     CUT: Final = 3.0
-    HEIGHT: Final = 2.5
-    """Of the threshold, per factor e of events: pi / 2 for independent normal ones, more for a walk."""
     FADE: Final = 1 / 64
 
     def __init__(self, events: int) -> None:
         """`events` values pass on average between alarms that mean nothing."""
         self._count = self._slots = 0
         self._least = self._last = self._scale = 0.0
-        self.threshold = self.HEIGHT * log(1 + events / self.SLOT)
+        self.threshold = SLOPE_HEIGHT * log(1 + events / self.SLOT)
         self.statistic = 0.0
         self.quiet_until_ns = 0
 
@@ -94,6 +93,6 @@ class SlopeTest:
             relative = difference / self._scale
             relative = self.CUT if relative > self.CUT else -self.CUT if relative < -self.CUT else relative
             total = self.statistic + relative - self.ALLOWED
-            most = 2 * self.threshold
+            most = must_stern(self.kind, self.threshold)
             self.statistic = 0.0 if total < 0 else total if total < most else most
         self._scale += (size - self._scale) * self.FADE

@@ -9,6 +9,7 @@ from typing import Final
 
 from controlplane.arc.kernel.events import Event
 from controlplane.arc.monitor.bets import BetsTest
+from controlplane.arc.monitor.confirming import Confirming, Watches
 from controlplane.arc.monitor.tests import Test, make_test
 from controlplane.arc.monitor.trail import Trail
 from controlplane.link.rules import Betting, Rule, is_empty
@@ -57,7 +58,7 @@ Probes = dict[int, tuple[Probe, ...]]
 class Place:
     """Where signals are felt: a cgroup, or with `signal` set the one stream of a device, a CPU ..."""
 
-    __slots__ = ("cgroup", "key", "path", "probes", "signal")
+    __slots__ = ("cgroup", "key", "path", "probes", "signal", "watches")
 
     def __init__(self, cgroup: int, path: str, probes: Probes, signal: int = 0, key: int = 0) -> None:
         self.cgroup = cgroup
@@ -65,6 +66,7 @@ class Place:
         self.path = path
         """Of the cgroup, or what people call the other place."""
         self.probes = probes
+        self.watches: Watches = {}
         self.signal = signal
         self.key = key or cgroup
 
@@ -99,6 +101,7 @@ class Monitor:
         self.numbers = numbers
         """Of every signal, by name."""
         self._replayed = replayed
+        self.confirming = Confirming(numbers)
         self._rules: tuple[Rule, ...] = ()
         self.places: dict[int, Place] = {}
         """Cgroups by id, others by `must_place_number`."""
@@ -110,11 +113,13 @@ class Monitor:
         with records, and make and forget places.
         """
         self._rules = tuple(rule for rule in rules if rule.mode != "off")
+        self.confirming.set_rules(self._rules)
         for number, place in enumerate(list(self.places.values())):
             if number % PLACES_A_BREATH == 0:
                 breathe()
             kept = {probe.rule: probe for probes in place.probes.values() for probe in probes}
             place.probes = self._probes(place, kept)
+            place.watches = self._watches(place)
 
     def name(self, cgroup: int, path: str) -> Place:
         """Begin to follow a cgroup."""
@@ -129,6 +134,7 @@ class Monitor:
         if len(self.places) >= MAX_PLACES:
             del self.places[next(iter(self.places))]
         place.probes = self._probes(place, {})
+        place.watches = self._watches(place)
         self.places[number] = place
         return place
 
@@ -138,6 +144,8 @@ class Monitor:
 
     def must_feel(self, place: Place, event: Event, fired: Fired) -> None:
         """Feed a record to every test that looks at its stream."""
+        for watch in place.watches.get(event.signal, ()):
+            watch.must_feel(event)
         self._must_feel(place, event, event.signal, event.value, fired)
 
     def must_feel_bet(self, place: Place, event: Event, fired: Fired) -> None:
@@ -155,9 +163,17 @@ class Monitor:
                 if place.cgroup or must_concern(probe.rule, who):
                     fired(place, who, self.places.get(event.culprit, NOBODY), probe.rule, test, event)
 
+    def must_confirmed(self, rule: Rule, cgroup: int, now_ns: int) -> bool:
+        """Whether the second signal of `rule` shows trouble of that cgroup, too."""
+        place = self.places.get(cgroup)
+        return place is not None and self.confirming.must_hold(rule, cgroup, place.watches, now_ns)
+
     def streams(self) -> int:
         """Streams under test."""
         return sum(len(probes) for place in self.places.values() for probes in place.probes.values())
+
+    def _watches(self, place: Place) -> Watches:
+        return self.confirming.watches(place.cgroup, place.path, place.signal, place.watches)
 
     def _probes(self, place: Place, kept: Mapping[Rule, Probe]) -> Probes:
         probes: Probes = {}

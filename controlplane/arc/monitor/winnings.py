@@ -9,8 +9,10 @@ from array import array
 from math import exp, sqrt
 from typing import Final
 
-MOST: Final = 16.0
-"""Winnings at most, in thresholds: so soon is an alarm over when its reason is."""
+from controlplane.arc.monitor.tiers import STERNER
+
+MOST: Final = 2 * STERNER
+"""Winnings at most, in thresholds: enough for the second tier; an alarm is over soon after its reason is."""
 _EXPONENT: Final = 700.0
 """exp() of more is no float."""
 

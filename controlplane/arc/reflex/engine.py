@@ -16,7 +16,7 @@ from controlplane.arc.monitor.streams import Place
 from controlplane.arc.monitor.tests import Test
 from controlplane.arc.reflex.acts import Act, Effect
 from controlplane.arc.reflex.evidence import MAX_HELD, Held, must_hold
-from controlplane.arc.reflex.guards import Breaker, Protection
+from controlplane.arc.reflex.guards import Guards
 from controlplane.arc.reflex.holdings import Holdings, InForce
 from controlplane.arc.reflex.identities import Identities
 from controlplane.arc.reflex.journal import Journal
@@ -40,6 +40,8 @@ from controlplane.link.rules import Rule, is_empty
 from controlplane.link.signals import BY_NAME, Known
 
 MAX_AWAITED: Final = 4096
+MAX_PUT_OFF: Final = 64
+"""Looked through at each wake-up: some 50 us at most. Beyond it the oldest are given up."""
 _RANK: Final[Mapping[Mode, int]] = {"off": 0, "observe": 1, "enforce": 2}
 
 
@@ -59,8 +61,7 @@ class Engine:
     def __init__(
         self,
         acts: Acts,
-        protection: Protection,
-        breaker: Breaker,
+        guards: Guards,
         journal: Journal,
         holdings: Holdings,
         mode: Mode,
@@ -68,15 +69,17 @@ class Engine:
     ) -> None:
         self._acts = acts
         self._known = known
-        self._protection = protection
+        self._guards = guards
         self._journal = journal
         self._identities = Identities()
         self._plans: dict[str, Plan] = {}
         self._modes: dict[str, Mode] = {}
         self._due: list[Due] = []
         self._order = 0
+        self._put_off: deque[tuple[Reflex, Rung]] = deque(maxlen=MAX_PUT_OFF)
+        """Steps that cannot be undone and still lack certainty or confirmation."""
         self._awaited: dict[Effect, tuple[Reflex, bytes, str]] = {}
-        self.breaker = breaker
+        self.breaker = guards.breaker
         self.holdings = holdings
         self.mode: Mode = mode
         self.latency = LatencyHistogram()
@@ -86,6 +89,8 @@ class Engine:
         """By rule."""
         self.steps: dict[tuple[str, str], int] = {}
         """Steps by (act, outcome)."""
+        self.refusals: dict[str, int] = {}
+        """Of steps, by guard."""
 
     def set_rules(self, rules: Iterable[Rule]) -> None:
         """Put rules in force, after any change of rules, of the mode or of the breaker."""
@@ -129,7 +134,7 @@ class Engine:
         trace, root = identities.must_trace(), identities.must_span()
         reflex = Reflex(rule, victim, evidence, trace, root, event.time_ns, decided_ns)
         for rung in plan.at_once:
-            self._must_step(reflex, rung)
+            self._must_step(reflex, rung, decided_ns)
         self._must_tell(reflex)
         for rung in plan.later:
             self._must_schedule(event.time_ns + rung.step.after_ns, reflex, rung)
@@ -145,10 +150,14 @@ class Engine:
             self.held.append(must_hold(reflex, reflex.evidence))
         reflex.evidence = None
 
-    def _must_step(self, reflex: Reflex, rung: Rung) -> None:
+    def _must_step(self, reflex: Reflex, rung: Rung, now_ns: int) -> None:
         mode = self._modes.get(reflex.rule.name)
-        if self._protection.must_forbid(reflex.victim):
+        if self._guards.protection.must_forbid(reflex.victim):
             self._must_refuse(reflex, rung.act, "protected")
+        elif missing := self._must_miss(reflex, rung, now_ns):
+            reflex.late = True
+            self._put_off.append((reflex, rung))
+            self._must_refuse(reflex, rung.act, "unconfirmed", rung.doubts[missing])
         elif mode != "enforce":
             self._must_tell(reflex)
             self._journal.must_append(
@@ -160,10 +169,18 @@ class Engine:
         else:
             self._must_act(reflex, rung)
 
-    def _must_refuse(self, reflex: Reflex, act: Act, guard: Guard) -> None:
+    def _must_miss(self, reflex: Reflex, rung: Rung, now_ns: int) -> int:
+        if not rung.doubts:
+            return 0
+        asked = self._guards.confirmation
+        return asked.must_miss(reflex.rule, reflex.test, reflex.victim.cgroup, now_ns)
+
+    def _must_refuse(self, reflex: Reflex, act: Act, guard: Guard, detail: str = "") -> None:
         self._must_tell(reflex)
         self._must_tally(act.name, "refused")
-        self._journal.must_append(must_refusal(reflex, act.name, guard, self._identities.must_span()))
+        self.refusals[guard] = self.refusals.get(guard, 0) + 1
+        span = self._identities.must_span()
+        self._journal.must_append(must_refusal(reflex, act.name, guard, detail, span))
 
     def _must_act(self, reflex: Reflex, rung: Rung) -> None:
         """Hold the victim, write the intent, do it, write the outcome."""
@@ -189,7 +206,7 @@ class Engine:
             error = failure.strerror or "failed"
         returned_ns = time.monotonic_ns()
         act.must_release(opened)
-        if rung.step.after_ns == 0:
+        if rung.step.after_ns == 0 and not reflex.late:
             self.latency.must_observe(returned_ns - reflex.event_ns, reflex.trace_id, returned_ns)
         self._must_tell(reflex)
         self._journal.must_append(must_outcome(reflex, intent, returned_ns, error))
@@ -234,15 +251,26 @@ class Engine:
         return self._due[0].at_ns if self._due else 0
 
     def run_due(self, now_ns: int) -> None:
-        """Take the steps and undos whose time has come."""
+        """Take the steps and undos whose time has come, and steps put off that now lack nothing."""
         while self._due and self._due[0].at_ns <= now_ns:
             due = heapq.heappop(self._due)
             if self._is_stale(due):
                 continue
             if due.rung is not None:
-                self._must_step(due.reflex, due.rung)
+                self._must_step(due.reflex, due.rung, now_ns)
             else:
                 self._undo(due.undo, "timer")
+        for _ in range(len(self._put_off)):
+            self._reconsider(*self._put_off.popleft(), now_ns)
+
+    def _reconsider(self, reflex: Reflex, rung: Rung, now_ns: int) -> None:
+        """A step that was put off: take it, wait on, or once the next reflex may begin, give it up."""
+        if reflex.ended or now_ns >= reflex.until_ns:
+            return
+        if self._must_miss(reflex, rung, now_ns):
+            self._put_off.append((reflex, rung))
+        else:
+            self._must_step(reflex, rung, now_ns)
 
     def _is_stale(self, due: Due) -> bool:
         return due.undo not in self.holdings if due.rung is None else due.reflex.ended
@@ -262,9 +290,9 @@ class Engine:
 
     def end_where(self, wanted: Callable[[Reflex], bool]) -> None:
         """No further steps of the wanted reflexes."""
-        for due in self._due:
-            if wanted(due.reflex):
-                due.reflex.ended = True
+        for reflex in (*(due.reflex for due in self._due), *(reflex for reflex, _ in self._put_off)):
+            if wanted(reflex):
+                reflex.ended = True
 
     def stop_acting(self, acting: Container[str], reason: Reason) -> None:
         """Only the rules named may go on; the others' acts in force are taken back."""

@@ -1,13 +1,16 @@
-"""What forbids an act: protection and breaker. Both are asked on the hot path and remember little."""
+"""What forbids an act: protection, lack of certainty, breaker. All are asked on the hot path."""
 
 import contextlib
 from collections import deque
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple
 
 from controlplane.arc.kernel.cgroups import Cgroups
 from controlplane.arc.kernel.processes import TICK_NS, processes
+from controlplane.arc.monitor.tests import Test
+from controlplane.arc.monitor.tiers import must_stern
 from controlplane.arc.reflex.victims import Victim
+from controlplane.link.rules import Rule, is_learned
 
 PROTECTED_NAMES: Final = (
     "systemd",
@@ -107,3 +110,31 @@ class Breaker:
         """By command only."""
         self.open.discard(rule)
         self._times.pop(rule, None)
+
+
+UNSURE: Final = 1
+AT_REST: Final = 2
+
+
+class Confirmation:
+    """What cannot be undone needs a surer test, if that has learned, and a second signal in trouble."""
+
+    def __init__(self, confirmed: Callable[[Rule, int, int], bool]) -> None:
+        """`confirmed` says of a rule and a cgroup whether the second signal shows trouble at a time."""
+        self._must_confirm = confirmed
+
+    def must_miss(self, rule: Rule, test: Test, cgroup: int, now_ns: int) -> int:
+        """What is missing: 0, or of UNSURE and AT_REST those that hold."""
+        learned = is_learned(rule.test)
+        missing = UNSURE if learned and test.statistic < must_stern(test.kind, test.threshold) else 0
+        if (learned or rule.confirm is not None) and not self._must_confirm(rule, cgroup, now_ns):
+            missing |= AT_REST
+        return missing
+
+
+class Guards(NamedTuple):
+    """All of them."""
+
+    protection: Protection
+    confirmation: Confirmation
+    breaker: Breaker

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from controlplane.arc.reflex.acts import Act
-from controlplane.link.rules import Rule, Step
+from controlplane.link.rules import Rule, Step, is_learned
 
 SHORTEST_QUIET_NS = 20_000_000
 """Records of the same storm may still be in the ring when its victim is dealt with."""
@@ -19,6 +19,8 @@ class Rung(NamedTuple):
     number: int
     step: Step
     act: Act
+    doubts: tuple[str, ...] = ()
+    """Where it cannot be undone and more than a finding is needed: what to say, by what is missing."""
 
 
 class Plan(NamedTuple):
@@ -34,7 +36,7 @@ class Plan(NamedTuple):
 def plan_for(rule: Rule, acts: Acts) -> Plan:
     """Steps whose act does nothing, or cannot be done here, are left out."""
     rungs = [
-        Rung(number, step, act)
+        Rung(number, step, act, doubts_of(rule) if act.irreversible else ())
         for number, step in enumerate(rule.ladder)
         if (act := acts.get((step.act, rule.per == "process"))) is not None
     ]
@@ -45,3 +47,12 @@ def plan_for(rule: Rule, acts: Acts) -> Plan:
         at_once=tuple(rung for rung in rungs if rung.step.after_ns == 0),
         later=tuple(rung for rung in rungs if rung.step.after_ns > 0),
     )
+
+
+def doubts_of(rule: Rule) -> tuple[str, ...]:
+    """In words, by what `guards.Confirmation` misses; none where it misses nothing."""
+    if rule.confirm is None and not is_learned(rule.test):
+        return ()
+    unsure = "the finding is not yet a thousand times as sure"
+    at_rest = f"{rule.confirm.signal} does not confirm it" if rule.confirm else "nothing may confirm it"
+    return "", unsure, at_rest, f"{unsure}, and {at_rest}"

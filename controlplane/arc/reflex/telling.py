@@ -28,7 +28,10 @@ class Evidence(NamedTuple):
 class Reflex:
     """One run of a rule's ladder against one victim."""
 
-    __slots__ = ("decided_ns", "ended", "event_ns", "evidence", "root", "rule", "trace_id", "victim")
+    __slots__ = (
+        *("decided_ns", "ended", "event_ns", "evidence", "late", "root"),
+        *("rule", "test", "trace_id", "until_ns", "victim"),
+    )
 
     def __init__(
         self,
@@ -43,12 +46,17 @@ class Reflex:
         self.rule = rule
         self.victim = victim
         self.evidence: Evidence | None = evidence
+        self.test = evidence.test
+        self.until_ns = evidence.test.quiet_until_ns
+        """Then the stream's next reflex may begin."""
         self.trace_id = trace_id
         self.root = root
         """Span of the finding, parent of every step's."""
         self.event_ns = event_ns
         self.decided_ns = decided_ns
         self.ended = False
+        self.late = False
+        """A step was put off, so that times since the event say nothing of ours."""
 
 
 def must_text(comm: bytes) -> str:
@@ -136,7 +144,7 @@ def must_effect(reflex: Reflex, span_id: bytes, act: str, time_ns: int) -> Effec
     )
 
 
-def must_refusal(reflex: Reflex, act: str, guard: Guard, span_id: bytes) -> GuardRefused:
+def must_refusal(reflex: Reflex, act: str, guard: Guard, detail: str, span_id: bytes) -> GuardRefused:
     """A guard forbade an act."""
     return GuardRefused(
         time_ns=time.monotonic_ns(),
@@ -146,6 +154,7 @@ def must_refusal(reflex: Reflex, act: str, guard: Guard, span_id: bytes) -> Guar
         rule=reflex.rule.name,
         act=act,
         guard=guard,
+        detail=detail,
         path=reflex.victim.path,
         pid=reflex.victim.pid,
     )

@@ -14,6 +14,7 @@ from controlplane.link.rules import (
     MAX_SPAN_NS,
     NS,
     Betting,
+    Confirm,
     Level,
     Poisson,
     Rate,
@@ -24,6 +25,7 @@ from controlplane.link.rules import (
     problems,
 )
 
+CONFIRM = Confirm("psi.memory", Level(2000))
 GOOD = Rule(
     name="fork-storm",
     signal="process.fork",
@@ -54,8 +56,10 @@ def changed(**fields: object) -> Rule:
         changed(test=Level(1)),
         changed(test=Level(MAX_LEVEL)),
         changed(test=Rate(interval_ns=1, burst=MAX_SPAN_NS)),
-        changed(test=Poisson(2)),
-        changed(test=Poisson(MAX_EVENTS)),
+        changed(test=Poisson(2), confirm=CONFIRM),
+        changed(test=Poisson(MAX_EVENTS), ladder=(Step("freeze", for_ns=1),)),
+        changed(confirm=CONFIRM),
+        changed(confirm=Confirm("process.exec", Rate(interval_ns=1, burst=MAX_SPAN_NS), MAX_SPAN_NS)),
         changed(test=Rate(interval_ns=MAX_SPAN_NS, burst=1)),
         changed(ladder=()),
         changed(ladder=(Step("observe"),) * MAX_LADDER),
@@ -100,9 +104,17 @@ def test_taken(rule: Rule) -> None:
         ({"test": Level(0)}, "spec.test.above"),
         ({"test": Level(-1)}, "spec.test.above"),
         ({"test": Level(MAX_LEVEL + 1)}, "spec.test.above"),
-        ({"test": Poisson(1)}, "spec.test.false_alarms"),
-        ({"test": Poisson(MAX_EVENTS + 1)}, "spec.test.false_alarms"),
-        ({"test": Betting(1000)}, "spec.test.kind"),
+        ({"test": Poisson(1), "confirm": CONFIRM}, "spec.test.false_alarms"),
+        ({"test": Poisson(MAX_EVENTS + 1), "confirm": CONFIRM}, "spec.test.false_alarms"),
+        ({"test": Poisson(1000)}, "spec.ladder[1].act"),
+        ({"test": Betting(1000), "confirm": CONFIRM}, "spec.test.kind"),
+        ({"confirm": Confirm("process.fork", Rate(NS, 1))}, "spec.confirm.signal"),
+        ({"confirm": Confirm("psi memory", Level(1))}, "spec.confirm.signal"),
+        ({"confirm": Confirm("psi.memory", Level(0))}, "spec.confirm.above"),
+        ({"confirm": Confirm("process.exec", Rate(0, 1))}, "spec.confirm.above"),
+        ({"confirm": Confirm("process.exec", Rate(NS, 0))}, "spec.confirm.over"),
+        ({"confirm": Confirm("psi.memory", Level(1), 0)}, "spec.confirm.within"),
+        ({"confirm": Confirm("psi.memory", Level(1), MAX_SPAN_NS + 1)}, "spec.confirm.within"),
         ({"test": Rate(interval_ns=0, burst=1)}, "spec.test.above"),
         ({"test": Rate(interval_ns=-1, burst=1)}, "spec.test.above"),
         ({"test": Rate(interval_ns=MAX_SPAN_NS + 1, burst=1)}, "spec.test.above"),
@@ -128,7 +140,7 @@ def test_refused(fields: dict[str, Any], at: str) -> None:
 
 
 def test_values_that_are_replayed_may_be_learned() -> None:
-    assert [*faults(changed(test=Betting(1000)), replayed=True)] == []
+    assert [*faults(changed(test=Betting(1000), confirm=CONFIRM), replayed=True)] == []
 
 
 def test_says_everything_at_once() -> None:

@@ -169,9 +169,12 @@ def test_refused_for_a_value(old: str, new: str, message: str) -> None:
     assert (caught.value.message, caught.value.line) == (message, 8)
 
 
-def with_test(signal: str, test: str) -> str:
+CONFIRM = "  confirm: {signal: psi.memory, above: 20%}\n"
+
+
+def with_test(signal: str, test: str, confirm: str = CONFIRM) -> str:
     return POLICY.replace("process.fork", signal).replace(
-        "{kind: threshold, above: 500/s, over: 200ms}", f"{{{test}}}"
+        "{kind: threshold, above: 500/s, over: 200ms}\n", f"{{{test}}}\n{confirm}"
     )
 
 
