@@ -10,6 +10,7 @@ from typing import Final, Literal
 from controlplane import __version__
 from controlplane.arc import realtime
 from controlplane.arc import status as answers
+from controlplane.arc.baselines import Baselines
 from controlplane.arc.children import Plane
 from controlplane.arc.commands import Commands
 from controlplane.arc.feeling import Feeling
@@ -79,6 +80,7 @@ class Arc:
         self.engine, self.journal, self._undone = self._make_engine()
         self._losses = Losses(self._sensors, self.journal.must_append)
         self._bookmaker = Bookmaker(self._sensors.bets, self._adapted)
+        self._baselines = Baselines(self._folder.fd, self._bookmaker, self._monitor, self._known_signals)
         self._feeling = Feeling(
             *(self._cgroups, self._monitor, self.engine, self._protection, self._bookmaker),
             self._known_signals,
@@ -185,9 +187,12 @@ class Arc:
             rehearse(self._cgroups, self._watched, self._bookmaker, self._folder.journal_fd)
         for cgroup, path in self._cgroups.walk():
             self._monitor.name(cgroup, path)
+        unreadable = self._baselines.restore(time.monotonic_ns())
         self._put_rules_in_force()
         self._armed_ns = time.monotonic_ns()
         self._tell_armed()
+        if unreadable:
+            self._notice("baselines.unreadable", f"{unreadable}; streams are learned anew", "warn")
         self._settle(0)
 
     def _protect(self) -> None:
@@ -222,6 +227,7 @@ class Arc:
         if taken >= STORM:
             self._losses.look()
         self.engine.tend()
+        self._baselines.tend(now)
         self._gathering.tell(now)
         due, start = self.engine.next_due(), self._plane.next_start_ns
         self._timer.must_arm(min(due, start) if due and start else due or start)
@@ -353,6 +359,7 @@ class Arc:
         self._notice("arc.stopped", f"took back {undone} acts" if undone else "nothing was in force")
         self._settle(0)
         self._plane.finish()
+        self._baselines.save()
         for source in self._sources:
             source.close()
         self._sensors.close()

@@ -20,7 +20,7 @@ HOT: dict[str, set[str]] = {
     "controlplane.arc.monitor.bets": set(),
     "controlplane.arc.monitor.betting": {"every", "restore"},
     "controlplane.arc.monitor.budget": {"rate_per_s"},
-    "controlplane.arc.monitor.counts": set(),
+    "controlplane.arc.monitor.counts": {"restore", "saved"},
     "controlplane.arc.monitor.levels": set(),
     "controlplane.arc.monitor.ratios": set(),
     "controlplane.arc.monitor.winnings": set(),

@@ -8,7 +8,8 @@ falls below zero reaches ln n not oftener than once in n records.
 """
 
 from array import array
-from math import log
+from collections.abc import Sequence
+from math import isfinite, log
 from typing import Final
 
 from controlplane.arc.monitor.tiers import NATS
@@ -58,6 +59,17 @@ class Dispersion:
             if self._squares[scale] > worst * self._expected[scale]:
                 worst = self._squares[scale] / self._expected[scale]
         self.value = worst
+
+    def saved(self) -> tuple[float, ...]:
+        """Everything, in some order."""
+        return (self._records, *self._residuals, *self._events, *self._squares, *self._expected)
+
+    def restore(self, saved: Sequence[float]) -> None:
+        """The other way round."""
+        number = len(SCALES)
+        self._records = int(saved[0])
+        for at, kept in enumerate((self._residuals, self._events, self._squares, self._expected)):
+            kept[:] = array("d", saved[1 + at * number : 1 + (at + 1) * number])
 
     def _must_close(self, scale: int) -> None:
         residual, weight = self._residuals[scale], WEIGHTS[scale]
@@ -109,6 +121,19 @@ class PoissonTest:
             self._pending = 0
             self._must_take(float(count), float(elapsed))
         return self._open
+
+    def saved(self) -> tuple[float, ...]:
+        """What has been learned."""
+        return (self._told, self._events, self._elapsed, self._trust, *self._dispersion.saved())
+
+    def restore(self, saved: Sequence[float]) -> None:
+        """Begin with that; raises ValueError where it cannot have been."""
+        told, events, elapsed, trust, *dispersion = saved
+        sane = all(map(isfinite, saved)) and 0 < trust <= 1 and (not told or min(told, events, elapsed) > 0)
+        if not sane or len(dispersion) != 1 + 4 * len(SCALES) or min(dispersion[1 + len(SCALES) :]) < 0:
+            raise ValueError("no baseline")
+        self._told, self._events, self._elapsed, self._trust = int(told), events, elapsed, trust
+        self._dispersion.restore(dispersion)
 
     def _must_take(self, count: float, elapsed: float) -> None:
         self._told += 1

@@ -4,12 +4,14 @@ Pure: is told of cgroups and given records; reads no clock and opens nothing. Bo
 in processes per rule.
 """
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from controlplane.arc.kernel.events import Event
 from controlplane.arc.monitor.bets import BetsTest
 from controlplane.arc.monitor.confirming import Confirming, Watches
+from controlplane.arc.monitor.counts import PoissonTest
 from controlplane.arc.monitor.tests import Test, make_test
 from controlplane.arc.monitor.trail import Trail
 from controlplane.link.rules import Betting, Rule, is_empty
@@ -84,6 +86,15 @@ class Place:
 NOBODY: Final = Place(0, "", {})
 """Stands for a cgroup that is not known (any more)."""
 
+
+class SavedTest(NamedTuple):
+    """What one rule has learned in one place, over a restart of the daemon."""
+
+    rule: str
+    place: int
+    learned: tuple[float, ...]
+
+
 Fired = Callable[[Place, Place, Place, Rule, Test, Event], None]
 """Takes (where it was felt, whose cgroup it is about, the culprit's cgroup, rule, test, event)."""
 
@@ -103,6 +114,7 @@ class Monitor:
         self._replayed = replayed
         self.confirming = Confirming(numbers)
         self._rules: tuple[Rule, ...] = ()
+        self._remembered: dict[tuple[str, int], tuple[float, ...]] = {}
         self.places: dict[int, Place] = {}
         """Cgroups by id, others by `must_place_number`."""
 
@@ -168,6 +180,29 @@ class Monitor:
         place = self.places.get(cgroup)
         return place is not None and self.confirming.must_hold(rule, cgroup, place.watches, now_ns)
 
+    def saved(self) -> list[SavedTest]:
+        """What tests of whole places have learned."""
+        return [
+            SavedTest(probe.rule.name, number, probe.test.saved())
+            for number, place in self.places.items()
+            for probes in place.probes.values()
+            for probe in probes
+            if isinstance(probe.test, PoissonTest)
+        ]
+
+    def remember(self, saved: Iterable[SavedTest]) -> None:
+        """Tests that are made from now on begin with what they had learned."""
+        self._remembered = {(each.rule, each.place): each.learned for each in saved}
+
+    def _probe(self, rule: Rule, place: Place) -> Probe:
+        probe = Probe(rule)
+        number = place.cgroup or must_place_number(place.signal, place.key)
+        learned = self._remembered.pop((rule.name, number), None)
+        if learned is not None and isinstance(probe.test, PoissonTest):
+            with contextlib.suppress(ValueError):
+                probe.test.restore(learned)
+        return probe
+
     def streams(self) -> int:
         """Streams under test."""
         return sum(len(probes) for place in self.places.values() for probes in place.probes.values())
@@ -181,7 +216,7 @@ class Monitor:
             number = self.numbers[rule.signal]
             if number == place.signal or (place.cgroup and must_concern(rule, place)):
                 number |= BETS if isinstance(rule.test, Betting) and not self._replayed else 0
-                probes[number] = (*probes.get(number, ()), kept.get(rule) or Probe(rule))
+                probes[number] = (*probes.get(number, ()), kept.get(rule) or self._probe(rule, place))
         return probes
 
 

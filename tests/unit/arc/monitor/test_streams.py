@@ -1,9 +1,11 @@
 """Streams: who looks at which cgroup, and that nothing grows without bound."""
 
+import pytest
+
 from controlplane.arc.kernel.events import Event, EventKind
 from controlplane.arc.monitor import streams
-from controlplane.arc.monitor.streams import Monitor, Place
-from controlplane.link.rules import NS, Rate, Rule, Scope
+from controlplane.arc.monitor.streams import Monitor, Place, SavedTest
+from controlplane.link.rules import NS, Poisson, Rate, Rule, Scope
 
 NUMBERS = {"process.fork": 1, "cpu.runq_delay": 4}
 
@@ -94,3 +96,40 @@ def test_a_cgroup_that_is_gone_leaves_nothing() -> None:
     monitor.forget(7)
     assert monitor.streams() == 0
     assert not monitor.places
+
+
+def learned(events: int) -> Rule:
+    return Rule(name="l", signal="process.fork", test=Poisson(events))
+
+
+def fed(rules: list[Rule], remembered: list[SavedTest]) -> Monitor:
+    monitor = Monitor(NUMBERS)
+    monitor.remember(remembered)
+    monitor.set_rules(rules)
+    place = monitor.name(7, "/a")
+    for number in range(100):
+        monitor.must_feel(place, event(time_ns=(number + 1) * NS), lambda *_: None)
+    return monitor
+
+
+def test_what_was_learned_outlives_a_restart() -> None:
+    (saved,) = fed([learned(1000)], []).saved()
+    assert (saved.rule, saved.place) == ("l", 7)
+    monitor = Monitor(NUMBERS)
+    monitor.remember([saved])
+    monitor.set_rules([learned(1000)])
+    monitor.name(7, "/a")
+    assert monitor.saved() == [saved]
+
+
+@pytest.mark.parametrize("at", range(17))
+@pytest.mark.parametrize("nonsense", [float("nan"), float("inf"), -1.0])
+def test_nonsense_is_not_remembered(at: int, nonsense: float) -> None:
+    (saved,) = fed([learned(1000)], []).saved()
+    values = list(saved.learned)
+    values[at] = nonsense
+    fed([learned(1000)], [saved._replace(learned=tuple(values))])
+
+
+def test_a_test_of_another_shape_is_not_remembered() -> None:
+    fed([learned(1000)], [SavedTest("l", 7, (1.0, 2.0)), SavedTest("x", 7, ()), SavedTest("l", 8, ())])
