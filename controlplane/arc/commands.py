@@ -28,7 +28,7 @@ from controlplane.link.frames import (
     Status,
     UndoActs,
 )
-from controlplane.link.rules import Rule, problems
+from controlplane.link.rules import Rule, problems, signals_of
 
 
 class Commands:
@@ -80,8 +80,9 @@ class Commands:
         found = problems(command.rule)
         if found:
             return Refused("invalid", "; ".join(found))
-        if command.rule.signal not in self._signals:
-            return Refused("invalid", f"unknown signal {command.rule.signal!r}")
+        for signal in signals_of(command.rule):
+            if signal not in self._signals:
+                return Refused("invalid", f"unknown signal {signal!r}")
         if command.dry_run:
             return Done(detail=self._difference(command.rule))
         difference = self._difference(command.rule)

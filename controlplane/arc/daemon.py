@@ -336,6 +336,7 @@ class Arc:
             rules=len(self._book.rules()),
             findings=dict(engine.findings),
             reflexes={f"{act}/{outcome}": count for (act, outcome), count in engine.steps.items()},
+            refusals=dict(engine.refusals),
             latency=engine.latency.snapshot(time.time_ns() - now),
             breaker_open=tuple(sorted(engine.breaker.open)),
             in_force=answers.in_force(engine),

@@ -14,6 +14,7 @@ from controlplane.arc.monitor.streams import Monitor, Place
 from controlplane.arc.reflex.engine import Engine
 from controlplane.arc.rulebook import RuleBook
 from controlplane.link.frames import ActInForce, Rules, RuleStatus, SensorStatus, Stream, Streams
+from controlplane.link.rules import signals_of
 from controlplane.link.signals import Signal
 
 PLACES_A_PAGE: Final = 8
@@ -97,7 +98,7 @@ def rules_page(book: RuleBook, engine: Engine, missing: dict[str, str], offset: 
             effective_mode=engine.effective_mode(rule),
             findings=engine.findings.get(rule.name, 0),
             breaker_open=rule.name in engine.breaker.open or "" in engine.breaker.open,
-            reason=missing.get(rule.signal, ""),
+            reason=next((missing[name] for name in signals_of(rule) if name in missing), ""),
         )
         for rule in rules[offset : offset + RULES_A_PAGE]
     )

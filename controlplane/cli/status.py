@@ -39,6 +39,7 @@ def as_text(status: pb.GetStatusResponse) -> str:
         "events": _counts(status.events),
         "findings": _counts(status.findings),
         "steps": _counts(status.steps),
+        "refused": _counts(status.refusals),
         "latency": _latency(status.latency),
         "breakers": f"open: {', '.join(status.breakers_open)}" if status.breakers_open else "closed",
         "journal": f"{status.journal_records:,} records, {status.journal_dropped:,} dropped",

@@ -114,17 +114,35 @@ def test_words(policy: pb.Policy) -> str:
     """What fires a policy."""
     match policy.WhichOneof("test"):
         case "level":
-            return f"> {quantity(policy.level.above, policy.signal, '')}"
+            return _above(policy.level, policy.signal)
         case "learned_rate":
             return f"faster than usual, by chance once in {policy.learned_rate.events:,.3g} events"
         case "learned_values":
             return f"higher than usual, by chance once in {policy.learned_values.events:,.3g} events"
-    return f"> {NS_PER_S / policy.rate.interval_ns:,.6g}/s, burst {policy.rate.burst}"
+    return _faster(policy.rate)
+
+
+def _above(level: pb.Level, signal: str) -> str:
+    return f"> {quantity(level.above, signal, '')}"
+
+
+def _faster(rate: pb.Rate) -> str:
+    return f"> {NS_PER_S / rate.interval_ns:,.6g}/s, burst {rate.burst}"
 
 
 def ladder_words(policy: pb.Policy) -> str:
-    """The acts of a policy, from mild to final."""
-    return ", ".join(_rung_words(rung) for rung in policy.ladder)
+    """The acts of a policy, from mild to final, and what must confirm those that cannot be undone."""
+    ladder = ", ".join(_rung_words(rung) for rung in policy.ladder)
+    return (
+        f"{ladder}; {_confirmation_words(policy.confirmation)}" if policy.HasField("confirmation") else ladder
+    )
+
+
+def _confirmation_words(confirmation: pb.Confirmation) -> str:
+    signal = confirmation.signal
+    by_level = confirmation.WhichOneof("test") == "level"
+    above = _above(confirmation.level, signal) if by_level else _faster(confirmation.rate)
+    return f"kill only if {signal} {above} within {duration(confirmation.within_ns)}"
 
 
 def _rung_words(rung: pb.Rung) -> str:
@@ -139,4 +157,6 @@ def quantity(value: float, signal: str, unit: str) -> str:
     unit = unit or (known.unit if known else "")
     if unit == "ns":
         return microseconds(round(value))
+    if unit == "%":
+        return f"{value / 100:,.4g} %"
     return f"{value:,.6g}" if unit in ("", "1") else f"{value:,.6g} {unit}"

@@ -144,6 +144,8 @@ class Status(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """By rule."""
     reflexes: dict[str, int] = {}
     """Steps taken, by `act/outcome`."""
+    refusals: dict[str, int] = {}
+    """Steps that were not taken, by guard."""
     latency: Latency | None = None
     breaker_open: tuple[str, ...] = ()
     in_force: tuple[ActInForce, ...] = ()

@@ -110,6 +110,11 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """`default`, `api`, or the file it was read from."""
 
 
+def signals_of(rule: Rule) -> tuple[str, ...]:
+    """What must be felt for it: the signal it tests, then the one that confirms."""
+    return (rule.signal,) if rule.confirm is None else (rule.signal, rule.confirm.signal)
+
+
 class RuleSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All rules in force after a load, or why the load was refused."""
 

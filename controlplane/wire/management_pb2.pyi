@@ -31,7 +31,7 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("version", "pid", "mode", "loader", "realtime", "start_time", "armed_time", "time", "events", "streams", "policies", "findings", "steps", "latency", "breakers_open", "in_force", "plane_restarts", "link_dropped", "journal_records", "journal_dropped", "policy_error", "watchers", "watchers_dropped")
+    __slots__ = ("version", "pid", "mode", "loader", "realtime", "start_time", "armed_time", "time", "events", "streams", "policies", "findings", "steps", "latency", "breakers_open", "in_force", "plane_restarts", "link_dropped", "journal_records", "journal_dropped", "policy_error", "watchers", "watchers_dropped", "refusals")
     class EventsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -54,6 +54,13 @@ class GetStatusResponse(_message.Message):
         value: int
         def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     class WatchersDroppedEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class RefusalsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
@@ -83,6 +90,7 @@ class GetStatusResponse(_message.Message):
     POLICY_ERROR_FIELD_NUMBER: _ClassVar[int]
     WATCHERS_FIELD_NUMBER: _ClassVar[int]
     WATCHERS_DROPPED_FIELD_NUMBER: _ClassVar[int]
+    REFUSALS_FIELD_NUMBER: _ClassVar[int]
     version: str
     pid: int
     mode: Mode
@@ -106,7 +114,8 @@ class GetStatusResponse(_message.Message):
     policy_error: str
     watchers: int
     watchers_dropped: _containers.ScalarMap[str, int]
-    def __init__(self, version: _Optional[str] = ..., pid: _Optional[int] = ..., mode: _Optional[_Union[Mode, str]] = ..., loader: _Optional[str] = ..., realtime: _Optional[bool] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., armed_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., events: _Optional[_Mapping[str, int]] = ..., streams: _Optional[int] = ..., policies: _Optional[int] = ..., findings: _Optional[_Mapping[str, int]] = ..., steps: _Optional[_Mapping[str, int]] = ..., latency: _Optional[_Union[Latency, _Mapping]] = ..., breakers_open: _Optional[_Iterable[str]] = ..., in_force: _Optional[_Iterable[_Union[ActInForce, _Mapping]]] = ..., plane_restarts: _Optional[int] = ..., link_dropped: _Optional[int] = ..., journal_records: _Optional[int] = ..., journal_dropped: _Optional[int] = ..., policy_error: _Optional[str] = ..., watchers: _Optional[int] = ..., watchers_dropped: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    refusals: _containers.ScalarMap[str, int]
+    def __init__(self, version: _Optional[str] = ..., pid: _Optional[int] = ..., mode: _Optional[_Union[Mode, str]] = ..., loader: _Optional[str] = ..., realtime: _Optional[bool] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., armed_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., events: _Optional[_Mapping[str, int]] = ..., streams: _Optional[int] = ..., policies: _Optional[int] = ..., findings: _Optional[_Mapping[str, int]] = ..., steps: _Optional[_Mapping[str, int]] = ..., latency: _Optional[_Union[Latency, _Mapping]] = ..., breakers_open: _Optional[_Iterable[str]] = ..., in_force: _Optional[_Iterable[_Union[ActInForce, _Mapping]]] = ..., plane_restarts: _Optional[int] = ..., link_dropped: _Optional[int] = ..., journal_records: _Optional[int] = ..., journal_dropped: _Optional[int] = ..., policy_error: _Optional[str] = ..., watchers: _Optional[int] = ..., watchers_dropped: _Optional[_Mapping[str, int]] = ..., refusals: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class Latency(_message.Message):
     __slots__ = ("bounds_ns", "counts", "sum_ns")
@@ -246,7 +255,7 @@ class ListPoliciesResponse(_message.Message):
     def __init__(self, policies: _Optional[_Iterable[_Union[PolicyStatus, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class Policy(_message.Message):
-    __slots__ = ("name", "signal", "per", "node", "cgroups", "rate", "level", "learned_rate", "learned_values", "ladder", "cooldown_ns", "mode", "origin")
+    __slots__ = ("name", "signal", "per", "node", "cgroups", "rate", "level", "learned_rate", "learned_values", "ladder", "cooldown_ns", "mode", "origin", "confirmation")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SIGNAL_FIELD_NUMBER: _ClassVar[int]
     PER_FIELD_NUMBER: _ClassVar[int]
@@ -260,6 +269,7 @@ class Policy(_message.Message):
     COOLDOWN_NS_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
     ORIGIN_FIELD_NUMBER: _ClassVar[int]
+    CONFIRMATION_FIELD_NUMBER: _ClassVar[int]
     name: str
     signal: str
     per: str
@@ -273,7 +283,20 @@ class Policy(_message.Message):
     cooldown_ns: int
     mode: Mode
     origin: str
-    def __init__(self, name: _Optional[str] = ..., signal: _Optional[str] = ..., per: _Optional[str] = ..., node: _Optional[bool] = ..., cgroups: _Optional[_Iterable[str]] = ..., rate: _Optional[_Union[Rate, _Mapping]] = ..., level: _Optional[_Union[Level, _Mapping]] = ..., learned_rate: _Optional[_Union[Learned, _Mapping]] = ..., learned_values: _Optional[_Union[Learned, _Mapping]] = ..., ladder: _Optional[_Iterable[_Union[Rung, _Mapping]]] = ..., cooldown_ns: _Optional[int] = ..., mode: _Optional[_Union[Mode, str]] = ..., origin: _Optional[str] = ...) -> None: ...
+    confirmation: Confirmation
+    def __init__(self, name: _Optional[str] = ..., signal: _Optional[str] = ..., per: _Optional[str] = ..., node: _Optional[bool] = ..., cgroups: _Optional[_Iterable[str]] = ..., rate: _Optional[_Union[Rate, _Mapping]] = ..., level: _Optional[_Union[Level, _Mapping]] = ..., learned_rate: _Optional[_Union[Learned, _Mapping]] = ..., learned_values: _Optional[_Union[Learned, _Mapping]] = ..., ladder: _Optional[_Iterable[_Union[Rung, _Mapping]]] = ..., cooldown_ns: _Optional[int] = ..., mode: _Optional[_Union[Mode, str]] = ..., origin: _Optional[str] = ..., confirmation: _Optional[_Union[Confirmation, _Mapping]] = ...) -> None: ...
+
+class Confirmation(_message.Message):
+    __slots__ = ("signal", "rate", "level", "within_ns")
+    SIGNAL_FIELD_NUMBER: _ClassVar[int]
+    RATE_FIELD_NUMBER: _ClassVar[int]
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
+    WITHIN_NS_FIELD_NUMBER: _ClassVar[int]
+    signal: str
+    rate: Rate
+    level: Level
+    within_ns: int
+    def __init__(self, signal: _Optional[str] = ..., rate: _Optional[_Union[Rate, _Mapping]] = ..., level: _Optional[_Union[Level, _Mapping]] = ..., within_ns: _Optional[int] = ...) -> None: ...
 
 class Rate(_message.Message):
     __slots__ = ("interval_ns", "burst")

@@ -4,6 +4,9 @@ import signal
 import time
 from collections.abc import Callable
 
+import msgspec
+
+from controlplane.link.frames import ApplyRule, Refused
 from controlplane.link.records import Effect, Finding, GuardRefused, Intent, Outcome
 from controlplane.link.rules import NS, Confirm, Poisson, Rate, Rule, Step
 from tests.kernel.conftest import TestCgroup, Turned, fork_in, fork_rule
@@ -55,6 +58,13 @@ def test_a_storm_that_nothing_confirms_is_told_and_survives(turn: Turn, cgroup: 
     assert turned.arc.engine.refusals == {"unconfirmed": 1}
     assert not turned.of(Outcome)
     assert process.poll() is None
+
+
+def test_a_signal_that_nobody_feels_confirms_nothing(turn: Turn, cgroup: TestCgroup) -> None:
+    learned, _ = rules(cgroup)
+    unknown = msgspec.structs.replace(learned, confirm=Confirm("process.exce", Rate(NS, 1)))
+    answer = turn(learned).arc._commands.answer(ApplyRule(id=1, rule=unknown))
+    assert answer == Refused("invalid", "unknown signal 'process.exce'")
 
 
 def test_once_confirmed_the_same_alarm_kills(turn: Turn, cgroup: TestCgroup) -> None:

@@ -42,6 +42,7 @@ def status(arc: frames.Status, wall_offset_ns: int) -> pb.GetStatusResponse:
         policies=arc.rules,
         findings=arc.findings,
         steps=arc.reflexes,
+        refusals=arc.refusals,
         latency=_latency(arc.latency) if arc.latency else None,
         breakers_open=arc.breaker_open,
         in_force=[_in_force(act, wall_offset_ns) for act in arc.in_force],
@@ -122,6 +123,20 @@ def policy(rule: rules.Rule) -> pb.Policy:
             message.learned_values.CopyFrom(pb.Learned(events=events))
         case _:
             assert_never(rule.test)
+    if rule.confirm is not None:
+        message.confirmation.CopyFrom(_confirmation(rule.confirm))
+    return message
+
+
+def _confirmation(confirm: rules.Confirm) -> pb.Confirmation:
+    message = pb.Confirmation(signal=confirm.signal, within_ns=confirm.within_ns)
+    match confirm.test:
+        case rules.Rate(interval_ns=interval_ns, burst=burst):
+            message.rate.CopyFrom(pb.Rate(interval_ns=interval_ns, burst=burst))
+        case rules.Level(above=above):
+            message.level.CopyFrom(pb.Level(above=above))
+        case _:
+            assert_never(confirm.test)
     return message
 
 

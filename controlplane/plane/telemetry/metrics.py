@@ -106,6 +106,7 @@ def _of_reflexes(status: Status) -> Iterator[Metric]:
     yield _counter("findings", "Tests that fired", _by(status.findings), ("policy",))
     steps = [(_act_and_outcome(key), count) for key, count in status.reflexes.items()]
     yield _counter("reflexes", "Steps of reflexes", steps, ("act", "outcome"))
+    yield _counter("refusals", "Steps a guard forbade", _by(status.refusals), ("guard",))
     in_force: dict[str, int] = {}
     for act in status.in_force:
         in_force[act.act] = in_force.get(act.act, 0) + 1

@@ -1,6 +1,6 @@
 """What a hostile rule may not be, whoever sends it."""
 
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -21,8 +21,11 @@ from controlplane.link.rules import (
     Rule,
     Scope,
     Step,
+    Test,
     faults,
+    is_learned,
     problems,
+    signals_of,
 )
 
 CONFIRM = Confirm("psi.memory", Level(2000))
@@ -137,6 +140,20 @@ def test_taken(rule: Rule) -> None:
 def test_refused(fields: dict[str, Any], at: str) -> None:
     found = problems(changed(**fields))
     assert {problem.partition(": ")[0] for problem in found} == {at}
+
+
+LEARNED: dict[Any, bool] = {Rate: False, Level: False, Poisson: True, Betting: True}
+
+
+def test_each_kind_of_test_has_learned_or_not() -> None:
+    """What has learned may not kill unconfirmed, so a new kind must be thought about here."""
+    assert LEARNED.keys() == set(get_args(Test))
+    assert {kind: is_learned(kind(1, 1) if kind is Rate else kind(1)) for kind in LEARNED} == LEARNED
+
+
+def test_what_must_be_felt_for_a_rule() -> None:
+    assert signals_of(GOOD) == ("process.fork",)
+    assert signals_of(changed(confirm=CONFIRM)) == ("process.fork", "psi.memory")
 
 
 def test_values_that_are_replayed_may_be_learned() -> None:

@@ -78,6 +78,15 @@ def test_container_and_pod_are_told_where_there_are_any(
     assert attributes.get(events.POD_UID) == pod
 
 
+def test_a_refusal_names_the_guard_and_what_is_missing() -> None:
+    why = "psi.memory does not confirm it"
+    refused = msgspec.structs.replace(told.refused(), guard="unconfirmed", detail=why)
+    event = describe(refused, OFFSET)
+    assert event.name == events.GUARD_REFUSED
+    assert (event.attributes[events.GUARD], event.attributes[events.DETAIL]) == ("unconfirmed", why)
+    assert event.body.endswith(f"unconfirmed: {why}")
+
+
 def test_failure_and_loss_are_not_quiet() -> None:
     failed = records.Outcome(
         time_ns=1,

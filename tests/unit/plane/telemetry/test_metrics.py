@@ -15,6 +15,7 @@ SNAPSHOT = Snapshot(
     status=msgspec.structs.replace(
         STATUS,
         findings={"fork-storm": 4},
+        refusals={"unconfirmed": 8},
         breaker_open=("kill-all",),
         journal_dropped=5,
         latency=Latency(
@@ -50,6 +51,7 @@ def rendered(snapshot: Snapshot) -> dict[str, float]:
         ('reflexarc_sensor_attached{sensor="process"}', 1),
         ('reflexarc_findings_total{policy="fork-storm"}', 4),
         ('reflexarc_reflexes_total{act="freeze",outcome="ok"}', 1),
+        ('reflexarc_refusals_total{guard="unconfirmed"}', 8),
         ('reflexarc_acts_in_force{act="freeze"}', 1),
         ('reflexarc_breaker_open{policy="fork-storm"}', 0),
         ('reflexarc_breaker_open{policy="kill-all"}', 1),
