@@ -14,7 +14,7 @@ EVENTS: Final = 200_000
 SETTLING: Final = 4096
 """Events at first in which alarms are not counted, for any of them."""
 SEED: Final = 1
-OWN: Final = ("betting", "exceedance", *COUNTS, *OTHERS)
+OWN: Final = ("betting", "reference", "exceedance", *COUNTS, *OTHERS)
 
 
 def main(options: Options) -> int:

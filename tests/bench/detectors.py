@@ -7,9 +7,11 @@ from typing import Any, Final, Protocol
 
 from controlplane.arc.monitor import tests as monitored
 from controlplane.arc.monitor.betting import BettingTest
+from controlplane.arc.monitor.budget import Budget
 from controlplane.arc.monitor.counts import PoissonTest
 from controlplane.arc.monitor.levels import SlopeTest
 from controlplane.arc.monitor.ratios import ExceedanceTest, RareTest, RatioTest
+from controlplane.arc.monitor.replayed import ReplayedBets
 
 NOMINAL: Final = 10_000
 BATCH: Final = 16
@@ -33,6 +35,31 @@ class Ours:
     def update(self, value: float) -> bool:
         """See `Detector`."""
         return self.test.must_update(0, 0, value, 1)
+
+
+class Nominal(Budget):
+    """One alarm in `NOMINAL` tests, however many there are."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self.events, self.nats = float(NOMINAL), log(NOMINAL)
+
+    def must_count(self, tests: int, now_ns: int) -> None:
+        """See `Budget`."""
+
+
+class InKernel:
+    """Bets as the kernel makes them, at odds as the arc sets them; a value a millisecond."""
+
+    def __init__(self) -> None:
+        self._test = ReplayedBets(0, Nominal())
+        self._now_ns = 0
+
+    def update(self, value: float) -> bool:
+        """See `Detector`."""
+        self._now_ns += MS
+        self._test.must_update(self._now_ns, 0, value, 1)
+        return self._test.open
 
 
 class OnWaits:
@@ -134,7 +161,8 @@ class Spot:
 
 Maker = Callable[[], Detector]
 VALUES: Final[dict[str, Maker]] = {
-    "betting": lambda: Ours(BettingTest(NOMINAL)),
+    "betting": InKernel,
+    "reference": lambda: Ours(BettingTest(NOMINAL)),
     "exceedance": lambda: Ours(ExceedanceTest(0.01, NOMINAL)),
     "z-score": ZScore,
     "CUSUM": Cusum,

@@ -26,7 +26,7 @@ HOT: dict[str, set[str]] = {
     "controlplane.arc.monitor.winnings": set(),
     "controlplane.arc.monitor.buckets": {"lower_bound"},
     "controlplane.arc.monitor.integer": {"_rounded", "bits_table", "counted"},
-    "controlplane.arc.monitor.replayed": {"_summarise", "past"},
+    "controlplane.arc.monitor.replayed": {"_summarise", "open", "past"},
     "controlplane.arc.monitor.tests": {"make_test"},
     "controlplane.arc.monitor.tiers": set(),
     "controlplane.arc.monitor.thinning": {"every"},

@@ -31,6 +31,11 @@ class ReplayedBets:
         """What has been learned; None before the first summary."""
         return self._past
 
+    @property
+    def open(self) -> bool:
+        """An alarm has begun and not ended."""
+        return self._bets.told > 0
+
     def must_update(self, now_ns: int, since_ns: int, value: float, weight: int) -> bool:
         """See `Test`. True when the kernel would tell of an alarm; what is no number is passed over."""
         bucket = must_bucket(value)
