@@ -2,6 +2,11 @@
 /* Values of a test's own choosing, by BPF_PROG_TEST_RUN. */
 #include "dialect.h"
 
+SEC("raw_tp/unattached") int nothing(u64 *ctx)
+{
+	return 0;
+}
+
 SEC("raw_tp/unattached") int place(u64 *ctx)
 {
 	value_keyed(ctx, SIGNAL_BLOCK_LATENCY, ctx[0], ctx[1], ctx[0], 0, 0);

@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 
 from controlplane.arc.kernel.events import Counter
 from controlplane.arc.kernel.instructions import has_fetch
-from controlplane.arc.kernel.libbpf import Map, Object, declare, possible_cpus
+from controlplane.arc.kernel.libbpf import Map, Object, declare, possible_cpus, run_time
 
 HERE: Final = Path(__file__).parent
 BUILD: Final = HERE.parents[1] / "bpf" / "build.py"
@@ -43,6 +43,7 @@ class Placing:
             self._object.share(name, fd)
         self._object.load()
         self._program = _fd(_find(self._object._handle, b"place"))
+        self._nothing = _fd(_find(self._object._handle, b"nothing"))
         self._arguments = (ctypes.c_uint64 * 2)()
         self._options = _Options(
             sz=ctypes.sizeof(_Options), ctx_in=ctypes.addressof(self._arguments), ctx_size_in=16
@@ -59,6 +60,16 @@ class Placing:
         self._arguments[0], self._arguments[1] = key, value
         if error := _run(self._program, ctypes.byref(self._options)):
             raise OSError(-error, "BPF_PROG_TEST_RUN")
+
+    def nothing(self) -> None:
+        """A program that returns at once."""
+        if error := _run(self._nothing, ctypes.byref(self._options)):
+            raise OSError(-error, "BPF_PROG_TEST_RUN")
+
+    def run_time(self) -> tuple[int, int]:
+        """(nanoseconds, runs) of both programs; zeros unless kernel.bpf_stats_enabled."""
+        first, second = run_time(self._program), run_time(self._nothing)
+        return first[0] + second[0], first[1] + second[1]
 
     def counted(self, counter: Counter) -> int:
         """One of the program's own counters."""

@@ -35,7 +35,7 @@ def must_payoff(count: float, above: float, total: float) -> float:
 class Baseline:
     """What a stream's values are like, and the table of payoffs that follows."""
 
-    __slots__ = ("counts", "handicap", "payoffs", "scores", "total")
+    __slots__ = ("counts", "handicap", "payoffs", "total")
 
     def __init__(self) -> None:
         self.counts = array("f", bytes(4 * BUCKETS))
@@ -43,8 +43,6 @@ class Baseline:
         self.handicap = 1.0
         """What payoffs are divided by: a stream that drifts up would pay more than 1 on average."""
         self.payoffs = array("f", bytes(4 * BUCKETS))
-        self.scores = array("f", bytes(4 * BUCKETS))
-        """Logarithms of the payoffs."""
 
     def must_learn(
         self, fresh: "array[int]", number: int, weight: float = 1.0, memory: float = MEMORY, fade: float = 1.0
@@ -89,17 +87,12 @@ class Baseline:
         above, total = 1.0, self.total + 2
         for bucket in range(BUCKETS - 1, floor, -1):
             count = self.counts[bucket]
-            self._must_pay(bucket, must_payoff(count + 1, above, total))
+            self.payoffs[bucket] = must_payoff(count + 1, above, total) / self.handicap
             above += count
         rest = total - above if total > above else 1.0
-        payoff = must_payoff(rest, above, total)
+        payoff = must_payoff(rest, above, total) / self.handicap
         for bucket in range(floor + 1):
-            self._must_pay(bucket, payoff)
-
-    def _must_pay(self, bucket: int, payoff: float) -> None:
-        payoff /= self.handicap
-        self.payoffs[bucket] = payoff
-        self.scores[bucket] = log(payoff)
+            self.payoffs[bucket] = payoff
 
 
 class BettingTest:
@@ -164,7 +157,7 @@ class BettingTest:
         if thinning.rest:
             thinning.rest -= 1
         else:
-            thinning.must_measure(baseline.scores[bucket])
+            thinning.must_measure(log(baseline.payoffs[bucket]))
         if thinning.half:
             self._wait = thinning.half
             self._odd = not self._odd

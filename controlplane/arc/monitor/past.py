@@ -32,6 +32,8 @@ FOR_GOOD: Final = 8192
 ROOM: Final = 14 * UNIT
 """Of the statistic above its threshold: 16 times the winnings, and 1,000 times for what cannot be undone."""
 NEVER: Final = 2**31 - 1
+FRESH: Final = array("I", bytes(4 * BUCKETS))
+"""Scratch: what is new of the stream whose turn it is."""
 
 
 class Made(NamedTuple):
@@ -62,7 +64,6 @@ class Past:
             "_baseline",
             "_began_ns",
             "_first",
-            "_fresh",
             "_gap",
             "_gathered",
             "_histogram",
@@ -78,7 +79,6 @@ class Past:
         self._first = first
         self._baseline = Baseline()
         self._thinning = Thinning(MOST_HALF)
-        self._fresh = array("I", bytes(4 * BUCKETS))
         self._histogram = memoryview(bytes(4 * (BUCKETS - first))).cast("I")
         """As it was at the last summary; the kernel only ever adds."""
         self._gathered = 0
@@ -151,13 +151,15 @@ class Past:
         if number <= 0:
             return
         new, old, first = memoryview(bet.histogram).cast("I"), self._histogram, self._first
+        for bucket in range(first):
+            FRESH[bucket] = 0
         for bucket in range(BUCKETS - first):
-            self._fresh[bucket + first] = new[bucket] - old[bucket] & 0xFFFFFFFF
+            FRESH[bucket + first] = new[bucket] - old[bucket] & 0xFFFFFFFF
         share = self._baseline.total / SHARE
         least = FIRST_TABLE if share < FIRST_TABLE else share if share < MOST_TAKEN else MOST_TAKEN
         weight = least / number if number > least else 1.0
         fade = exp(-(now_ns - self._told_ns) / DAY_NS) if now_ns > self._told_ns else 1.0
-        self._baseline.must_learn(self._fresh, number, weight, MEMORY, fade)
+        self._baseline.must_learn(FRESH, number, weight, MEMORY, fade)
         self._baseline.must_set_odds(self.floor)
         self._scores = bits_table(self._baseline.payoffs[first:]).tobytes()
         self._judge(bet)
