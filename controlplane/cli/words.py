@@ -8,6 +8,8 @@ from controlplane.link.signals import BY_NAME
 from controlplane.wire import management_pb2 as pb
 
 Step = pb.ReflexStep
+BEYOND: Final = 2.0**64
+"""More than the kernel can tell."""
 KINDS: Final = {
     Step.KIND_INTENT: "intent",
     Step.KIND_OUTCOME: "returned",
@@ -152,7 +154,9 @@ def _rung_words(rung: pb.Rung) -> str:
 
 
 def quantity(value: float, signal: str, unit: str) -> str:
-    """A value of a signal with its unit, durations in a readable one."""
+    """A value of a signal with its unit, durations in a readable one; as it is where no signal has such."""
+    if not abs(value) < BEYOND:
+        return f"{value:.3g}"
     known = BY_NAME.get(signal)
     unit = unit or (known.unit if known else "")
     if unit == "ns":

@@ -10,6 +10,7 @@ from heapq import nlargest
 from typing import Final, NamedTuple
 
 from controlplane.arc.kernel.events import Event
+from controlplane.arc.monitor.bets import BetsTest
 from controlplane.arc.monitor.streams import Monitor, Place, Probe
 from controlplane.arc.reflex import telling
 from controlplane.link import records
@@ -85,7 +86,7 @@ class Gathering:
         return True
 
     def _evidence(self, held: Held, now_ns: int) -> records.Evidence:
-        reflex, (place, _, _, _, event, _) = held.reflex, held.evidence
+        reflex, (place, _, _, test, event, _) = held.reflex, held.evidence
         rule = reflex.rule
         samples = samples_in(held.trail)
         if rule.per == "process":
@@ -100,6 +101,7 @@ class Gathering:
             signal=rule.signal,
             trail=pack(samples),
             buckets=buckets_of(stream.histogram) if stream else (),
+            floor=float(test.above) if isinstance(test, BetsTest) else 0.0,
             recent_ns=RECENT_NS,
             itself=_rival(place, [one for one in samples if one.time_ns >= begin_ns], stream),
             rivals=tuple(self._rivals(place, rule, begin_ns)),
