@@ -240,8 +240,8 @@ def _threshold_faults(at: str, test: Rate | Level) -> Iterator[Fault]:
         case Rate(interval_ns, burst):
             if not 1 <= interval_ns <= MAX_SPAN_NS:
                 yield Fault(f"{at}.above", "must be between 1/week and 1000000000/s")
-            elif not 1 <= burst <= MAX_SPAN_NS // interval_ns:
-                yield Fault(f"{at}.over", "must hold at least one event and at most 7d")
+            elif not 0 <= burst <= MAX_SPAN_NS // interval_ns:
+                yield Fault(f"{at}.over", "must be at most 7d")
         case Level(above):
             if not 1 <= above <= MAX_LEVEL:
                 yield Fault(f"{at}.above", "must be above zero and below 2^63")

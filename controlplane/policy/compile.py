@@ -182,7 +182,8 @@ def _threshold(at: str, test: Threshold | ConfirmSpec, signal: Signal) -> Rate |
 
 
 def _rate(per_s: Fraction, over_ns: int) -> Rate:
-    return Rate(interval_ns=round(NS / per_s), burst=max(1, int(per_s * over_ns / NS)))
+    """Over no time at all, the first event is one too many."""
+    return Rate(interval_ns=round(NS / per_s), burst=max(1, int(per_s * over_ns / NS)) if over_ns else 0)
 
 
 def _step(step: StepSpec) -> Step:

@@ -33,6 +33,25 @@ class Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     description: str = ""
 
 
+class Reasons(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Why a policy is as it is: for whoever reads the mapping table. Nothing is decided by it."""
+
+    assumes: str = ""
+    """Of the stream, or the false alarms are not those stated."""
+    test: str = ""
+    """Why this test and these numbers."""
+    ladder: str = ""
+    """Why these acts."""
+    before_enforcing: str = ""
+    """What to look at first."""
+
+
+class PolicyMetadata(Metadata, frozen=True, forbid_unknown_fields=True):
+    """Who a policy is, and why it is so."""
+
+    reasons: Reasons = Reasons()
+
+
 class Threshold(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="threshold"
 ):
@@ -101,7 +120,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     api_version: Literal["reflexarc/v1"] = msgspec.field(name="apiVersion")
     kind: Literal["Policy"]
-    metadata: Metadata
+    metadata: PolicyMetadata
     spec: Spec
 
 
