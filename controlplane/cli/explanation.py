@@ -66,6 +66,9 @@ def _why(finding: pb.Finding, evidence: pb.Evidence) -> Iterator[str]:
     if tests:
         words = chance.chance_words(tests, evidence.tests_per_s, evidence.streams)
         yield f"{INDENT}by chance: {words}"
+        if evidence.allowed and evidence.tests_per_s > 0:
+            allowed = chance.span_words(evidence.allowed / evidence.tests_per_s)
+            yield f"{INDENT}the policy allows one in {allowed}"
     else:
         yield f"{INDENT}{_exceeded(finding)}"
     yield from (f"{INDENT}{line}" for line in _taken(finding, evidence, tests))
@@ -74,9 +77,7 @@ def _why(finding: pb.Finding, evidence: pb.Evidence) -> Iterator[str]:
 def _exceeded(finding: pb.Finding) -> str:
     over = finding.statistic - finding.threshold
     times = f", {finding.statistic / finding.threshold:,.3g} times as much" if finding.threshold > 0 else ""
-    return (
-        f"over the threshold by {_statistic(finding, over)}{times}; it is fixed, so nothing is left to chance"
-    )
+    return f"over the fixed threshold by {_statistic(finding, over)}{times}"
 
 
 def _taken(finding: pb.Finding, evidence: pb.Evidence, tests: float) -> Iterator[str]:
@@ -161,7 +162,7 @@ def _histogram(finding: pb.Finding, evidence: pb.Evidence) -> Iterator[str]:
 def _records(finding: pb.Finding, evidence: pb.Evidence) -> list[str]:
     rows = [
         (
-            microseconds(sample.since_event_ns),
+            f"{microseconds(sample.since_event_ns):>16}",
             _quantity(finding, sample.value),
             sample.weight,
             f"{sample.statistic:,.4g}",
@@ -169,5 +170,5 @@ def _records(finding: pb.Finding, evidence: pb.Evidence) -> list[str]:
         )
         for sample in evidence.trail
     ]
-    head = ("SINCE EVENT", "VALUE", "EVENTS", "STATISTIC", "PID")
+    head = (f"{'SINCE EVENT':>16}", "VALUE", "EVENTS", "STATISTIC", "PID")
     return [f"{INDENT}{line}" for line in table(head, rows).splitlines()]

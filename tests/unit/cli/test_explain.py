@@ -22,7 +22,7 @@ OTHER = told.TRACE[:4] + bytes([7] * 12)
 PAGE = """
 why
     process.fork rate 812 > 500 in /storm pid 1234 (sh)
-    over the threshold by 312 events, 1.62 times as much; it is fixed, so nothing is left to chance
+    over the fixed threshold by 312 events, 1.62 times as much
     with 312 events fewer, or as many in a longer time, it would not have fired
     one record earlier it stood at 81% of the threshold
 
@@ -54,15 +54,15 @@ the statistic against its threshold
               -70,000.0 us ... the record that fired
 
 the last 8 records
-    SINCE EVENT   VALUE  EVENTS  STATISTIC   PID
-    -70,000.0 us      1       1       6.35  1227
-    -60,000.0 us      2       2       12.7  1228
-    -50,000.0 us      4       4       25.4  1229
-    -40,000.0 us      8       8       50.8  1230
-    -30,000.0 us     16      16      101.6  1231
-    -20,000.0 us     32      32      203.2  1232
-    -10,000.0 us     64      64      406.4  1233
-    0.0 us          128     128      812.8  1234
+         SINCE EVENT  VALUE  EVENTS  STATISTIC   PID
+        -70,000.0 us      1       1       6.35  1227
+        -60,000.0 us      2       2       12.7  1228
+        -50,000.0 us      4       4       25.4  1229
+        -40,000.0 us      8       8       50.8  1230
+        -30,000.0 us     16      16      101.6  1231
+        -20,000.0 us     32      32      203.2  1232
+        -10,000.0 us     64      64      406.4  1233
+              0.0 us    128     128      812.8  1234
 """
 
 
@@ -124,10 +124,11 @@ def test_who_ran_instead() -> None:
 )
 def test_what_chance_would_have_done(test: str, statistic: float, threshold: float, words: str) -> None:
     finding = msgspec.structs.replace(told.finding(), test=test, statistic=statistic, threshold=threshold)
-    evidence = msgspec.structs.replace(told.evidence(), tests_per_s=1000.0, streams=12)
+    evidence = msgspec.structs.replace(told.evidence(), allowed=8.64e8, tests_per_s=1000.0, streams=12)
     told_page = "\n".join(page(finding, evidence))
     assert f"by chance: {words}" in told_page
     assert "over 12 streams" in " ".join(told_page.split())
+    assert "    the policy allows one in 10 days" in told_page
     assert "with `false_alarms` rarer than one in" in told_page
 
 
