@@ -77,9 +77,29 @@ class LearnedValues(
     """Fires when values are higher than they used to be. Values only."""
 
     false_alarms: Quantity
+    above: Quantity | None = None
+    """Values up to it are no evidence, however unusual."""
 
 
-Test = Threshold | LearnedRate | LearnedValues
+class RareEvents(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="rare"
+):
+    """Fires when single events come oftener than stated. Counts only."""
+
+    above: Quantity
+    """How often they may come, in each stream."""
+    false_alarms: Quantity
+
+
+class LastingPressure(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="pressure"
+):
+    """Fires when a share has been high for a minute, is high now, and does not fall. Signals of psi only."""
+
+    above: Quantity
+
+
+Test = Threshold | LearnedRate | LearnedValues | RareEvents | LastingPressure
 
 
 class ConfirmSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -7,6 +7,7 @@ from typing import Any, Final, Protocol
 
 from controlplane.arc.monitor import tests as monitored
 from controlplane.arc.monitor.betting import BettingTest
+from controlplane.arc.monitor.budget import Fixed
 from controlplane.arc.monitor.counts import PoissonTest
 from controlplane.arc.monitor.levels import SlopeTest
 from controlplane.arc.monitor.ratios import ExceedanceTest, RareTest, RatioTest
@@ -144,9 +145,9 @@ VALUES: Final[dict[str, Maker]] = {
 }
 KNOWING: Final[dict[str, Maker]] = {"CUSUM of logarithms": lambda: Cusum(log)}
 """Peers that are told how the values are distributed."""
-COUNTS: Final[dict[str, Maker]] = {"poisson": lambda: OnWaits(PoissonTest(NOMINAL), BATCH)}
+COUNTS: Final[dict[str, Maker]] = {"poisson": lambda: OnWaits(PoissonTest(Fixed(NOMINAL)), BATCH)}
 OTHERS: Final[dict[str, Maker]] = {
     "ratio": lambda: Ours(RatioTest(0.01, NOMINAL)),
-    "rare": lambda: OnWaits(RareTest(MS, NOMINAL), 1),
+    "rare": lambda: OnWaits(RareTest(MS, Fixed(NOMINAL)), 1),
     "slope": lambda: Ours(SlopeTest(NOMINAL)),
 }

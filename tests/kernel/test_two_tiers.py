@@ -31,7 +31,7 @@ def rules(cgroup: TestCgroup) -> tuple[Rule, Rule]:
         cgroup,
         Step("kill"),
         name="learned",
-        test=Poisson(1000),
+        test=Poisson(10 * NS),
         confirm=Confirm("process.exec", Rate(interval_ns=NS // 5, burst=5), 10 * NS),
         cooldown_ns=60 * NS,
     )

@@ -6,6 +6,7 @@ from math import inf
 import pytest
 
 from controlplane.arc.monitor import tests as monitored
+from controlplane.arc.monitor.budget import Fixed
 from controlplane.arc.monitor.counts import PoissonTest
 from controlplane.arc.monitor.levels import SlopeTest
 from controlplane.arc.monitor.ratios import ExceedanceTest, RareTest, RatioTest
@@ -13,9 +14,9 @@ from controlplane.arc.monitor.tiers import must_stern
 from controlplane.link.rules import NS
 
 MAKE: dict[str, Callable[[int], monitored.Test]] = {
-    "poisson": PoissonTest,
+    "poisson": lambda events: PoissonTest(Fixed(events)),
     "ratio": lambda events: RatioTest(0.01, events),
-    "rare": lambda events: RareTest(NS, events),
+    "rare": lambda events: RareTest(NS, Fixed(events)),
     "exceedance": lambda events: ExceedanceTest(0.01, events),
     "slope": SlopeTest,
 }

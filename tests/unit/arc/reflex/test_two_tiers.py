@@ -37,7 +37,7 @@ RULE = Rule(
     name="learned",
     signal="process.fork",
     scope=Scope(cgroups=("/a",)),
-    test=Poisson(1000),
+    test=Poisson(10 * NS),
     confirm=Confirm("process.exec", Rate(interval_ns=NS, burst=2), WITHIN_NS),
     ladder=(Step("kill"),),
     cooldown_ns=20 * NS,
