@@ -27,7 +27,7 @@ VM_PACKAGES := qemu-system-x86 busybox-static kmod lz4 zstd
 KEY = { sed '/^\[tool.ruff\]/Q' pyproject.toml; cat setup.py; echo '$(CURDIR)'; readlink -f '$(PYTHON)'; } | sha256sum | cut -c1-16
 READY := .venv/.ready-$(shell $(KEY))
 
-.PHONY: help setup run test demo lint format bench vm kernels proto events clean packages objects tools
+.PHONY: help setup run test demo lint format bench vm kernels table proto events clean packages objects tools
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | column -t -s'|'
@@ -71,6 +71,10 @@ vm: setup ## the kernel tests on other kernels, in emulated machines; KERNEL=6.1
 
 kernels: $(READY) ## write docs/kernels.md from what `make vm` found
 	@.venv/bin/python -m tests.vm --table
+
+table: $(READY) ## write docs/mapping-table.md from the default policies
+	@.venv/bin/python -m controlplane.policy.table >docs/mapping-table.md.new
+	mv docs/mapping-table.md.new docs/mapping-table.md
 
 events: setup ## write the Python side of bpf/events.h
 	@target=controlplane/arc/kernel/events.py

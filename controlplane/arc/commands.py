@@ -4,6 +4,7 @@ Nothing here trusts the sender: types were checked by the decoder, meaning is ch
 command names a file or a program.
 """
 
+import time
 from collections.abc import Callable, Container
 from typing import assert_never
 
@@ -62,7 +63,8 @@ class Commands:
             case ListStreams():
                 return self._streams.page(max(0, command.offset))
             case ListRules():
-                return rules_page(self._book, self._engine, self._missing, max(0, command.offset))
+                budgets = self._streams.budgets(time.monotonic_ns())
+                return rules_page(self._book, self._engine, budgets, self._missing, max(0, command.offset))
             case ApplyRule():
                 return self._apply(command)
             case DeleteRule():

@@ -335,6 +335,7 @@ class Arc:
             streams=self._monitor.streams(),
             rules=len(self._book.rules()),
             findings=dict(engine.findings),
+            budgets=answers.budgets(self._monitor.budgets, now),
             reflexes={f"{act}/{outcome}": count for (act, outcome), count in engine.steps.items()},
             refusals=dict(engine.refusals),
             latency=engine.latency.snapshot(time.time_ns() - now),

@@ -3,17 +3,26 @@
 Reads kernel maps in small pages, because every microsecond here is one in which no reflex runs.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Final
 
 from controlplane.arc.kernel.events import COUNT_STREAM, STREAM_KEY, VALUE_STREAM, CountStream, ValueStream
 from controlplane.arc.kernel.sensors import Sensors
 from controlplane.arc.kernel.sources import Feeler
+from controlplane.arc.monitor.budget import Budget
 from controlplane.arc.monitor.streams import Monitor, Place
 from controlplane.arc.reflex.engine import Engine
 from controlplane.arc.rulebook import RuleBook
-from controlplane.link.frames import ActInForce, Rules, RuleStatus, SensorStatus, Stream, Streams
+from controlplane.link.frames import (
+    ActInForce,
+    BudgetStatus,
+    Rules,
+    RuleStatus,
+    SensorStatus,
+    Stream,
+    Streams,
+)
 from controlplane.link.rules import signals_of
 from controlplane.link.signals import Signal
 
@@ -44,6 +53,10 @@ class StreamReader:
             if signal.name == name:
                 return self._read(place, signal, number)
         return None
+
+    def budgets(self, now_ns: int) -> dict[str, BudgetStatus]:
+        """Of every rule that is not off."""
+        return budgets(self._monitor.budgets, now_ns)
 
     def _all_of(self, place: Place) -> Iterator[Stream]:
         self._breathe()
@@ -89,8 +102,20 @@ def sensor_statuses(sensors: Sensors, breathe: Callable[[], None]) -> Iterator[S
         yield sensor.status()
 
 
-def rules_page(book: RuleBook, engine: Engine, missing: dict[str, str], offset: int) -> Rules:
-    """Rules with their state; `missing` says of a signal why it is not felt."""
+def budgets(known: Mapping[str, Budget], now_ns: int) -> dict[str, BudgetStatus]:
+    """What each budget comes to now."""
+    return {
+        name: BudgetStatus(budget.streams, budget.rate_per_s(now_ns), budget.events)
+        if budget.allowed_ns
+        else BudgetStatus(budget.streams)
+        for name, budget in known.items()
+    }
+
+
+def rules_page(
+    book: RuleBook, engine: Engine, known: dict[str, BudgetStatus], missing: dict[str, str], offset: int
+) -> Rules:
+    """Rules with their state and budget; `missing` says of a signal why it is not felt."""
     rules = book.rules()
     page = tuple(
         RuleStatus(
@@ -99,6 +124,7 @@ def rules_page(book: RuleBook, engine: Engine, missing: dict[str, str], offset: 
             findings=engine.findings.get(rule.name, 0),
             breaker_open=rule.name in engine.breaker.open or "" in engine.breaker.open,
             reason=next((missing[name] for name in signals_of(rule) if name in missing), ""),
+            budget=known.get(rule.name, BudgetStatus(0)),
         )
         for rule in rules[offset : offset + RULES_A_PAGE]
     )

@@ -43,7 +43,7 @@ def chance_words(tests: float, tests_per_s: float, streams: int) -> str:
     over = f" over {streams:,} streams" if streams > 1 else ""
     return (
         f"at most once in {span_words(tests / tests_per_s)} on this node, if nothing had changed "
-        f"({tests:,.3g} tests, {tests_per_s:,.3g} a second{over})"
+        f"({tests:,.3g} tests, {_short(tests_per_s)} a second{over})"
     )
 
 
@@ -51,7 +51,10 @@ def span_words(seconds: float) -> str:
     """`9 days`, `1 hour`, `0.2 seconds`: two digits say enough."""
     for size, name in SPANS:
         if seconds >= size:
-            number = seconds / size
-            text = f"{number:,.0f}" if number >= 10 else f"{number:.2g}"
+            text = _short(seconds / size)
             return f"{text} {name}{'' if text == '1' else 's'}"
     return f"{seconds:.2g} seconds"
+
+
+def _short(number: float) -> str:
+    return f"{number:,.0f}" if number >= 10 else f"{number:.2g}"

@@ -66,6 +66,9 @@ def _why(finding: pb.Finding, evidence: pb.Evidence) -> Iterator[str]:
     if tests:
         words = chance.chance_words(tests, evidence.tests_per_s, evidence.streams)
         yield f"{INDENT}by chance: {words}"
+        if evidence.allowed and evidence.tests_per_s > 0:
+            allowed = chance.span_words(evidence.allowed / evidence.tests_per_s)
+            yield f"{INDENT}the policy allows one in {allowed}"
     else:
         yield f"{INDENT}{_exceeded(finding)}"
     yield from (f"{INDENT}{line}" for line in _taken(finding, evidence, tests))
@@ -74,9 +77,7 @@ def _why(finding: pb.Finding, evidence: pb.Evidence) -> Iterator[str]:
 def _exceeded(finding: pb.Finding) -> str:
     over = finding.statistic - finding.threshold
     times = f", {finding.statistic / finding.threshold:,.3g} times as much" if finding.threshold > 0 else ""
-    return (
-        f"over the threshold by {_statistic(finding, over)}{times}; it is fixed, so nothing is left to chance"
-    )
+    return f"over the fixed threshold by {_statistic(finding, over)}{times}"
 
 
 def _taken(finding: pb.Finding, evidence: pb.Evidence, tests: float) -> Iterator[str]:
@@ -106,10 +107,14 @@ def _before(finding: pb.Finding, evidence: pb.Evidence) -> Iterator[str]:
         yield f"one record earlier it stood at {share:,.0%} of the threshold"
 
 
+def _quantity(finding: pb.Finding, number: float) -> str:
+    return quantity(number, finding.signal, finding.unit)
+
+
 def _statistic(finding: pb.Finding, number: float) -> str:
     match finding.test:
         case "level" | "pressure":
-            return quantity(number, finding.signal, finding.unit)
+            return _quantity(finding, number)
         case "rate":
             return f"{number:,.4g} events"
         case _:
@@ -124,14 +129,9 @@ def _who(finding: pb.Finding, evidence: pb.Evidence) -> Iterator[str]:
         yield f"{INDENT}the records name nobody"
     lately = duration(evidence.recent_ns)
     yield f"{INDENT}in the {lately} before, told of {finding.signal} where a policy looks:"
-    rows = [
-        (rival.path or "?", rival.recent, rival.total or "", this)
-        for rival, this in ((evidence.itself, "<- this one"), *((rival, "") for rival in evidence.rivals))
-    ]
-    for line in table(
-        ("  STREAM", "EVENTS", "SO FAR", ""), [(f"  {row[0]}", *row[1:]) for row in rows]
-    ).splitlines():
-        yield f"  {line}"
+    rivals = [(evidence.itself, "  <- this one"), *((rival, "") for rival in evidence.rivals)]
+    rows = [(rival.recent, rival.total or "", f"{rival.path or '?'}{this}") for rival, this in rivals]
+    yield from (f"{INDENT}{line}" for line in table(("EVENTS", "SO FAR", "STREAM"), rows).splitlines())
 
 
 def _blame(finding: pb.Finding, suspect: pb.Suspect) -> str:
@@ -156,19 +156,19 @@ def _histogram(finding: pb.Finding, evidence: pb.Evidence) -> Iterator[str]:
         marks.append((finding.threshold, "the threshold"))
     if evidence.floor:
         marks.append((evidence.floor, "the floor: what is below is no evidence"))
-    return histogram(bars, marks, lambda number: quantity(number, finding.signal, finding.unit))
+    return histogram(bars, marks, lambda number: _quantity(finding, number))
 
 
 def _records(finding: pb.Finding, evidence: pb.Evidence) -> list[str]:
     rows = [
         (
-            microseconds(sample.since_event_ns),
-            quantity(sample.value, finding.signal, finding.unit),
+            f"{microseconds(sample.since_event_ns):>16}",
+            _quantity(finding, sample.value),
             sample.weight,
             f"{sample.statistic:,.4g}",
             str(sample.pid or ""),
         )
         for sample in evidence.trail
     ]
-    head = ("SINCE EVENT", "VALUE", "EVENTS", "STATISTIC", "PID")
+    head = (f"{'SINCE EVENT':>16}", "VALUE", "EVENTS", "STATISTIC", "PID")
     return [f"{INDENT}{line}" for line in table(head, rows).splitlines()]

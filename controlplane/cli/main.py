@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "history": "reflexes so far, step by step",
     "explain": "why a reflex began, and what led to it",
     "undo": "undo acts in force now",
+    "table": "from what is felt to what is done about it",
     "replay": "run policies over recorded values",
 }
 """Command, which is also the name of its module, and its line of help."""

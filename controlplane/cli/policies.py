@@ -27,7 +27,10 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         show.print_json({"policies": [show.plain(status) for status in found]})
         return Exit.DONE
-    head = ("POLICY", "MODE", "FINDINGS", "SIGNAL", "FIRES AT", "LADDER", "FROM", "STATE")
+    head = (
+        *("POLICY", "MODE", "FINDINGS", "SIGNAL", "FIRES AT", "STREAMS", "TESTS/S", "PER FALSE ALARM"),
+        *("LADDER", "FROM", "STATE"),
+    )
     print(show.table(head, map(_row, found)))
     return Exit.DONE
 
@@ -39,6 +42,13 @@ def _say_deleted(args: argparse.Namespace) -> None:
         print(f"{args.delete} is out of force")
 
 
+def _budget(status: pb.PolicyStatus) -> tuple[str, str]:
+    """How often it decides, and how often that may be between two false alarms."""
+    if not status.tests_per_alarm:
+        return "-", "-"
+    return f"{status.tests_per_second:,.3g}", f"{status.tests_per_alarm:,.0f}"
+
+
 def _row(status: pb.PolicyStatus) -> tuple[object, ...]:
     policy = status.policy
     return (
@@ -47,6 +57,8 @@ def _row(status: pb.PolicyStatus) -> tuple[object, ...]:
         status.findings,
         policy.signal,
         test_words(policy),
+        status.streams,
+        *_budget(status),
         ladder_words(policy),
         policy.origin,
         status.reason or ("breaker open" if status.breaker_open else "armed"),

@@ -8,16 +8,16 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from controlplane.arc.kernel.events import Event, EventKind
+from controlplane.arc.monitor.budget import Budget, Fixed
 from controlplane.arc.monitor.streams import Monitor, Place
 from controlplane.arc.monitor.tests import Test
 from controlplane.cli.exits import CliError, Exit, Subparsers
 from controlplane.cli.recorded import NS_OF, Bad, Sample, samples
-from controlplane.link.rules import Betting, Poisson, Rule, Scope
+from controlplane.link.rules import Rule, Scope
 from controlplane.link.signals import BY_NAME
 from controlplane.policy.compile import compile_policies
 from controlplane.policy.load import policies_of, read_bytes
@@ -35,14 +35,18 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--policy", required=True, type=Path, metavar="FILE", help="policies of one signal")
     parser.add_argument("--time-unit", choices=NS_OF, default="s", help="of times that are numbers")
     parser.add_argument(
-        "--events", type=int, default=0, metavar="N", help="between false alarms, in place of the budget"
+        "--events",
+        type=int,
+        default=0,
+        metavar="N",
+        help="tests between false alarms, in place of the budget",
     )
     parser.add_argument("--json", action="store_true", help="one object per line and finding")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print what the policies would have found."""
-    replay = Replay(rules_from(args.policy, args.events), as_json=args.json)
+    replay = Replay(rules_from(args.policy), args.events, as_json=args.json)
     try:
         with open(0 if args.csv == "-" else args.csv, newline="", errors="replace") as lines:  # noqa: PTH123  # 0 is stdin
             replay.feed(samples(lines, args.time_unit))
@@ -54,33 +58,24 @@ def run(args: argparse.Namespace) -> int:
     return Exit.DONE
 
 
-def rules_from(policy: Path, events: int) -> list[Rule]:
+def rules_from(policy: Path) -> list[Rule]:
     """Policies of one signal as rules that observe whatever is recorded. Raises PolicyError and CliError."""
     found = compile_policies(policies_of(read_bytes(policy), str(policy)), "", replayed=True)
     if not found:
         raise CliError(f"{policy} holds no policy")
     if len({rule.signal for rule in found}) > 1:
         raise CliError("a recording is of one signal, and the policies name several", "split the file")
-    return [
-        msgspec.structs.replace(
-            rule, mode="observe", scope=Scope(), test=_budgeted(rule.test, events), confirm=None
-        )
-        for rule in found
-    ]
-
-
-def _budgeted(test: Any, events: int) -> Any:  # noqa: ANN401  # one of the structs in, the same out
-    if events and isinstance(test, Betting | Poisson):
-        return msgspec.structs.replace(test, events=events)
-    return test
+    return [msgspec.structs.replace(rule, mode="observe", scope=Scope(), confirm=None) for rule in found]
 
 
 class Replay:
     """A monitor fed with rows in place of records."""
 
-    def __init__(self, rules: Sequence[Rule], *, as_json: bool) -> None:
+    def __init__(self, rules: Sequence[Rule], events: int, *, as_json: bool) -> None:
+        """`events`: tests between false alarms, 0 for what the budget comes to."""
         self._counts = BY_NAME[rules[0].signal].kind == "count"
-        self._monitor = Monitor({rules[0].signal: 1}, replayed=True)
+        make_budget = (lambda _: Fixed(events)) if events else Budget
+        self._monitor = Monitor({rules[0].signal: 1}, make_budget, replayed=True)
         self._monitor.set_rules(rules)
         self._keys: dict[str, int] = {}
         self._before: dict[int, int] = {}

@@ -8,6 +8,8 @@ from controlplane.link.signals import BY_NAME
 from controlplane.wire import management_pb2 as pb
 
 Step = pb.ReflexStep
+BEYOND: Final = 2.0**64
+"""More than the kernel can tell."""
 KINDS: Final = {
     Step.KIND_INTENT: "intent",
     Step.KIND_OUTCOME: "returned",
@@ -15,6 +17,7 @@ KINDS: Final = {
     Step.KIND_UNDO: "undo",
     Step.KIND_REFUSED: "refused",
 }
+SECONDS_OF: Final = {"s": 1, "min": 60, "h": 3600, "day": 86_400, "week": 604_800}
 
 
 def event_line(event: pb.WatchResponse) -> str:
@@ -116,9 +119,15 @@ def test_words(policy: pb.Policy) -> str:
         case "level":
             return _above(policy.level, policy.signal)
         case "learned_rate":
-            return f"faster than usual, by chance once in {policy.learned_rate.events:,.3g} events"
+            return f"faster than usual, {allowance_words(policy.learned_rate.allowed_ns)}"
         case "learned_values":
-            return f"higher than usual, by chance once in {policy.learned_values.events:,.3g} events"
+            above = policy.learned_values.above
+            floor = f" and > {quantity(above, policy.signal, '')}" if above else ""
+            return f"higher than usual{floor}, {allowance_words(policy.learned_values.allowed_ns)}"
+        case "rare":
+            return f"> {rate(policy.rare.interval_ns)}, {allowance_words(policy.rare.allowed_ns)}"
+        case "pressure":
+            return f"{_above(policy.pressure, policy.signal)} for a minute"
     return _faster(policy.rate)
 
 
@@ -128,6 +137,18 @@ def _above(level: pb.Level, signal: str) -> str:
 
 def _faster(rate: pb.Rate) -> str:
     return f"> {NS_PER_S / rate.interval_ns:,.6g}/s, burst {rate.burst}"
+
+
+def allowance_words(allowed_ns: int) -> str:
+    """An allowance of false alarms."""
+    return f"{rate(allowed_ns)} by chance"
+
+
+def rate(interval_ns: int) -> str:
+    """Once in so long, as policies have it: `1/day`."""
+    fitting = (unit for unit, seconds in SECONDS_OF.items() if interval_ns <= seconds * NS_PER_S)
+    unit = next(fitting, "week")
+    return f"{SECONDS_OF[unit] * NS_PER_S / interval_ns:,.4g}/{unit}"
 
 
 def ladder_words(policy: pb.Policy) -> str:
@@ -152,7 +173,9 @@ def _rung_words(rung: pb.Rung) -> str:
 
 
 def quantity(value: float, signal: str, unit: str) -> str:
-    """A value of a signal with its unit, durations in a readable one."""
+    """A value of a signal with its unit, durations in a readable one; as it is where no signal has such."""
+    if not abs(value) < BEYOND:
+        return f"{value:.3g}"
     known = BY_NAME.get(signal)
     unit = unit or (known.unit if known else "")
     if unit == "ns":

@@ -124,6 +124,17 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True):
     exemplars: tuple[Exemplar | None, ...] = ()
 
 
+class BudgetStatus(msgspec.Struct, frozen=True, array_like=True):
+    """What a rule has to decide, and what its allowance of false alarms comes to."""
+
+    streams: int
+    """Streams it looks at."""
+    tests_per_s: float = 0.0
+    """How often they decide, all together; 0 where no false alarms are allowed for."""
+    tests_per_alarm: float = 0.0
+    """How many tests may pass, on average, between two alarms that mean nothing; as of the last test."""
+
+
 class Status(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """One snapshot of the arc. Times are CLOCK_MONOTONIC nanoseconds."""
 
@@ -142,6 +153,8 @@ class Status(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     rules: int = 0
     findings: dict[str, int] = {}
     """By rule."""
+    budgets: dict[str, BudgetStatus] = {}
+    """By rule, of those that are not off."""
     reflexes: dict[str, int] = {}
     """Steps taken, by `act/outcome`."""
     refusals: dict[str, int] = {}
@@ -192,6 +205,7 @@ class RuleStatus(msgspec.Struct, frozen=True, kw_only=True):
     breaker_open: bool = False
     reason: str = ""
     """Why it cannot run here (its sensor is missing); empty when it can."""
+    budget: BudgetStatus = BudgetStatus(0)
 
 
 class Rules(msgspec.Struct, frozen=True, tag=True):

@@ -21,7 +21,11 @@ MAX_SPAN_NS = 7 * 24 * 3600 * NS
 """Longest `for`, `after`, cooldown and rate window: beyond a week it is a typing error."""
 MAX_LEVEL = 2**63 - 1
 MAX_EVENTS = 10**15
-"""Events between false alarms at most: some 49 bits, within what 32-bit statistics hold."""
+"""Tests between false alarms at most: some 50 bits, within what 32-bit statistics hold."""
+MAX_ALLOWED_NS = 10 * 365 * 24 * 3600 * NS
+"""Time per false alarm at most, ten years; at least it is a second."""
+WHOLE = 10_000
+"""Hundredths of a percent that a share may come to."""
 
 ActName = Literal["observe", "freeze", "kill"]
 IRREVERSIBLE: frozenset[str] = frozenset({"kill"})
@@ -41,26 +45,44 @@ class Level(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="level"
 
 
 class Poisson(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="poisson"):
-    """Events come faster than they used to; while nothing changes, an alarm in `events` of them."""
+    """Events come faster than they used to."""
 
-    events: int
+    allowed_ns: int
+    """Time per alarm over all streams of the rule while nothing changes; so in all tests that have it."""
 
 
 class Betting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="betting"):
-    """Values moved up against the stream's own past; while nothing changes, an alarm in `events` of them.
+    """Values moved up against the stream's own past. The kernel itself bets, and tells of what it wins."""
 
-    In replay only: the kernel tells a value when it exceeds a level, and such values are no sample of all.
-    """
+    allowed_ns: int
+    above: int = 0
+    """Values up to it, in the signal's own unit, are no evidence."""
 
-    events: int
+
+class Rare(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="rare"):
+    """Events come oftener than once in `interval_ns`, each by itself (exact Poisson)."""
+
+    interval_ns: int
+    allowed_ns: int
 
 
-Test = Rate | Level | Poisson | Betting
+class Pressure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="pressure"):
+    """A share above `above` now and over the last minute, and not falling; in hundredths of a percent."""
+
+    above: int
+
+
+Test = Rate | Level | Poisson | Betting | Rare | Pressure
+
+
+def allowance_ns(test: Test) -> int:
+    """Time per alarm that means nothing; 0 where the test states none."""
+    return test.allowed_ns if isinstance(test, Poisson | Betting | Rare) else 0
 
 
 def is_learned(test: Test) -> bool:
     """What is usual is learned from the stream, so the test has a chance of false alarm."""
-    return not isinstance(test, Rate | Level)
+    return not isinstance(test, Rate | Level | Pressure)
 
 
 class Confirm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -146,11 +168,11 @@ def problems(rule: Rule) -> list[str]:
     return [f"{fault.at}: {fault.message}" for fault in faults(rule)]
 
 
-def faults(rule: Rule, *, replayed: bool = False) -> Iterator[Fault]:
-    """The same as `problems`, with place and hint apart. `replayed`: it runs on recorded values."""
+def faults(rule: Rule) -> Iterator[Fault]:
+    """The same as `problems`, with place and hint apart."""
     yield from _name_faults(rule)
     yield from _scope_faults(rule.scope, rule.mode)
-    yield from _test_faults(rule.test, replayed=replayed)
+    yield from _test_faults(rule.test)
     yield from _ladder_faults(rule)
     yield from _confirm_faults(rule)
     if not 0 <= rule.cooldown_ns <= MAX_SPAN_NS:
@@ -212,25 +234,32 @@ def _names_every_cgroup(glob: str) -> bool:
     return glob != "/" and not glob.strip("/*?")
 
 
-def _budget_faults(events: int) -> Iterator[Fault]:
-    if not 2 <= events <= MAX_EVENTS:
-        yield Fault("spec.test.false_alarms", "is too often or too rare to be held")
+def _budget_faults(allowed_ns: int) -> Iterator[Fault]:
+    if not NS <= allowed_ns <= MAX_ALLOWED_NS:
+        yield Fault("spec.test.false_alarms", "must be between one a second and one in ten years")
 
 
-def _test_faults(test: Test, *, replayed: bool) -> Iterator[Fault]:
+def _betting_faults(test: Betting) -> Iterator[Fault]:
+    yield from _budget_faults(test.allowed_ns)
+    if not 0 <= test.above <= MAX_LEVEL:
+        yield Fault("spec.test.above", "must be below 2^63")
+
+
+def _test_faults(test: Test) -> Iterator[Fault]:
     match test:
         case Rate() | Level():
             yield from _threshold_faults("spec.test", test)
-        case Poisson(events):
-            yield from _budget_faults(events)
-        case Betting(events):
-            yield from _budget_faults(events)
-            if not replayed:
-                yield Fault(
-                    "spec.test.kind",
-                    "histogram is tested in replay only, for the kernel tells values only above a level",
-                    "write `{kind: threshold, above: ...}`, or try it with `reflexarc replay`",
-                )
+        case Poisson(allowed_ns):
+            yield from _budget_faults(allowed_ns)
+        case Betting():
+            yield from _betting_faults(test)
+        case Rare(interval_ns, allowed_ns):
+            yield from _budget_faults(allowed_ns)
+            if not 1 <= interval_ns <= MAX_SPAN_NS:
+                yield Fault("spec.test.above", "must be between 1/week and 1000000000/s")
+        case Pressure(above):
+            if not 1 <= above < WHOLE:
+                yield Fault("spec.test.above", "must be above 0% and below 100%")
         case _:
             assert_never(test)
 
@@ -240,8 +269,8 @@ def _threshold_faults(at: str, test: Rate | Level) -> Iterator[Fault]:
         case Rate(interval_ns, burst):
             if not 1 <= interval_ns <= MAX_SPAN_NS:
                 yield Fault(f"{at}.above", "must be between 1/week and 1000000000/s")
-            elif not 1 <= burst <= MAX_SPAN_NS // interval_ns:
-                yield Fault(f"{at}.over", "must hold at least one event and at most 7d")
+            elif not 0 <= burst <= MAX_SPAN_NS // interval_ns:
+                yield Fault(f"{at}.over", "must be at most 7d")
         case Level(above):
             if not 1 <= above <= MAX_LEVEL:
                 yield Fault(f"{at}.above", "must be above zero and below 2^63")

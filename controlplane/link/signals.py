@@ -4,7 +4,7 @@ Numbers are not here: they are in bpf/events.h, as `enum signal` with the same n
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 Key = Literal["cgroup", "device", "cpu", "interface"]
 
@@ -21,9 +21,14 @@ class Signal(NamedTuple):
     meaning: str
     key: Key = "cgroup"
     """What a stream of it is kept by."""
+    process: bool = True
+    """Whether its events name a process; else no rule can be about one."""
 
 
-SIGNALS: tuple[Signal, ...] = (
+NAMELESS: Final = frozenset({"psi", "block", "net", "link", "softirq"})
+"""Sensors that feel where whoever runs is nobody in particular, or nobody runs."""
+
+_ROWS: Final = (
     Signal("process.fork", "process", "count", "1", "processes forked"),
     Signal("process.exec", "process", "count", "1", "programs executed"),
     Signal("process.exit_failure", "process", "count", "1", "processes that did not exit with 0"),
@@ -53,6 +58,8 @@ SIGNALS: tuple[Signal, ...] = (
     Signal("process.fork_refused", "fd", "count", "1", "processes and threads refused by a limit"),
     Signal("softirq.time", "softirq", "value", "ns", "time one run of a softirq handler took", "cpu"),
 )
+
+SIGNALS: tuple[Signal, ...] = tuple(row._replace(process=row.sensor not in NAMELESS) for row in _ROWS)
 
 BY_NAME: dict[str, Signal] = {signal.name: signal for signal in SIGNALS}
 

@@ -23,6 +23,8 @@ from controlplane.link.rules import (
     Fault,
     Level,
     Poisson,
+    Pressure,
+    Rare,
     Rate,
     Rule,
     RuleSet,
@@ -37,9 +39,12 @@ from controlplane.policy.errors import PolicyError, UnitError, suggest
 from controlplane.policy.load import PolicyDocument, policies_of, policy_files, read_bytes
 from controlplane.policy.model import (
     ConfirmSpec,
+    LastingPressure,
     LearnedRate,
     LearnedValues,
     Policy,
+    Quantity,
+    RareEvents,
     StepSpec,
     Test,
     Threshold,
@@ -49,11 +54,8 @@ DEFAULTS: Final = Path(__file__).with_name("defaults")
 DEFAULT_FOLDER: Final = Path(Config().policies)
 BAD_POLICY: Final = 3
 OVER_NS: Final = 100_000_000
-ASSUMED_PER_S: Final = 1000
-"""Events in all streams of a policy together, by which a budget of false alarms becomes one per events.
-
-As many as a hundred busy cgroups have. With more of them there are more false alarms than stated.
-"""
+PRESSURES: Final = "psi"
+"""Sensor of the signals that are shares of time."""
 
 
 class _FaultError(Exception):
@@ -88,7 +90,7 @@ def compile_policies(
 ) -> list[Rule]:
     """Rules of policies that are in force together. Without an origin, each bears its file's name.
 
-    Raises PolicyError; `replayed` lets pass what can be tested on recorded values only.
+    Raises PolicyError; `replayed` lets pass what is learned from recorded values only.
     """
     rules: list[Rule] = []
     seen: dict[str, str] = {}
@@ -107,6 +109,9 @@ def compile_policy(policy: Policy, origin: str, known: Known, *, replayed: bool)
     """One policy as a rule. Raises an error with a Fault, which `_compiled` gives its line."""
     spec = policy.spec
     signal = _signal("spec", spec.signal, known)
+    if spec.per == "process" and not signal.process:
+        message = f"the events of {signal.name} name no process"
+        raise _FaultError(Fault("spec.per", message, "write `per: cgroup`"))
     if not spec.ladder:
         raise _FaultError(Fault("spec.ladder", "has no step", "write `- {act: observe}` to be told only"))
     rule = Rule(
@@ -114,14 +119,14 @@ def compile_policy(policy: Policy, origin: str, known: Known, *, replayed: bool)
         signal=spec.signal,
         per=spec.per,
         scope=spec.scope,
-        test=_test(spec.test, signal),
+        test=_test(spec.test, signal, replayed=replayed),
         confirm=_confirm(spec.confirm, known),
         ladder=tuple(_step(step) for step in spec.ladder),
         cooldown_ns=int(spec.cooldown),
         mode=spec.mode,
         origin=origin,
     )
-    for fault in faults(rule, replayed=replayed):
+    for fault in faults(rule):
         raise _FaultError(fault)
     return rule
 
@@ -133,27 +138,45 @@ def _signal(at: str, name: str, known: Known) -> Signal:
     return signal
 
 
-def _test(test: Test, signal: Signal) -> RuleTest:
+def _test(test: Test, signal: Signal, *, replayed: bool) -> RuleTest:
     match test:
         case Threshold():
             return _threshold("spec.test", test, signal)
         case LearnedRate(false_alarms=budget):
-            if signal.kind != "count":
-                message = f"rate counts events, and {signal.name} is measured in {signal.unit}"
-                raise _FaultError(Fault("spec.test.kind", message, "write `kind: histogram`"))
-            return Poisson(events=_events_per_alarm(budget))
-        case LearnedValues(false_alarms=budget):
-            if signal.kind != "value":
-                message = f"histogram takes values, and {signal.name} counts events"
-                raise _FaultError(Fault("spec.test.kind", message, "write `kind: rate`"))
-            return Betting(events=_events_per_alarm(budget))
+            _expect(signal, "count", "rate counts events", "histogram")
+            return Poisson(allowed_ns=_allowed_ns(budget))
+        case LearnedValues(false_alarms=budget, above=above):
+            _expect(signal, "value", "histogram takes values", "rate")
+            if signal.sensor == PRESSURES and not replayed:
+                message = f"{signal.name} is told while it is high, and histogram takes all values"
+                raise _FaultError(Fault("spec.test.kind", message, "write `kind: pressure`"))
+            return Betting(allowed_ns=_allowed_ns(budget), above=_above(above, signal) if above else 0)
+        case RareEvents(false_alarms=budget, above=above):
+            _expect(signal, "count", "rare counts events", "histogram")
+            interval_ns = round(NS / _above_per_s(above, signal))
+            return Rare(interval_ns=interval_ns, allowed_ns=_allowed_ns(budget))
+        case LastingPressure(above=above):
+            if signal.sensor != PRESSURES:
+                message = f"pressure takes psi.memory, psi.cpu or psi.io, and not {signal.name}"
+                raise _FaultError(Fault("spec.test.kind", message, "write `kind: threshold`"))
+            return Pressure(above=_above(above, signal))
         case _:
             assert_never(test)
 
 
-def _events_per_alarm(budget: str) -> int:
+def _expect(signal: Signal, kind: str, what: str, instead: str) -> None:
+    if signal.kind != kind:
+        message = f"{what}, and {signal.name} {_what(signal)}"
+        raise _FaultError(Fault("spec.test.kind", message, f"write `kind: {instead}`"))
+
+
+def _what(signal: Signal) -> str:
+    return "counts events" if signal.kind == "count" else f"is measured in {signal.unit}"
+
+
+def _allowed_ns(budget: Quantity) -> int:
     try:
-        return round(ASSUMED_PER_S / units.rate_per_s(budget))
+        return round(NS / units.rate_per_s(budget))
     except UnitError as error:
         raise _FaultError(Fault("spec.test.false_alarms", str(error), "write for example 1/day")) from None
 
@@ -166,15 +189,29 @@ def _confirm(confirm: ConfirmSpec | None, known: Known) -> Confirm | None:
     return Confirm(signal=signal.name, test=test, within_ns=int(confirm.within))
 
 
-def _threshold(at: str, test: Threshold | ConfirmSpec, signal: Signal) -> Rate | Level:
+def _above(text: Quantity, signal: Signal, at: str = "spec.test") -> int:
     try:
-        if signal.kind == "count":
-            return _rate(units.rate_per_s(test.above), OVER_NS if test.over is None else test.over)
-        above = units.value(test.above, signal.unit)
+        return units.value(text, signal.unit)
     except UnitError as error:
-        what = "counts events" if signal.kind == "count" else f"is measured in {signal.unit}"
-        message = f"{error}, and {signal.name} {what}"
-        raise _FaultError(Fault(f"{at}.above", message, error.hint)) from None
+        raise _misfit(at, error, signal) from None
+
+
+def _above_per_s(text: Quantity, signal: Signal, at: str = "spec.test") -> Fraction:
+    try:
+        return units.rate_per_s(text)
+    except UnitError as error:
+        raise _misfit(at, error, signal) from None
+
+
+def _misfit(at: str, error: UnitError, signal: Signal) -> _FaultError:
+    return _FaultError(Fault(f"{at}.above", f"{error}, and {signal.name} {_what(signal)}", error.hint))
+
+
+def _threshold(at: str, test: Threshold | ConfirmSpec, signal: Signal) -> Rate | Level:
+    if signal.kind == "count":
+        over_ns = OVER_NS if test.over is None else test.over
+        return _rate(_above_per_s(test.above, signal, at), over_ns)
+    above = _above(test.above, signal, at)
     if test.over is not None:
         message = f"{signal.name} is tested value by value"
         raise _FaultError(Fault(f"{at}.over", message, "leave `over` out"))
@@ -182,7 +219,8 @@ def _threshold(at: str, test: Threshold | ConfirmSpec, signal: Signal) -> Rate |
 
 
 def _rate(per_s: Fraction, over_ns: int) -> Rate:
-    return Rate(interval_ns=round(NS / per_s), burst=max(1, int(per_s * over_ns / NS)))
+    """Over no time at all, the first event is one too many."""
+    return Rate(interval_ns=round(NS / per_s), burst=max(1, int(per_s * over_ns / NS)) if over_ns else 0)
 
 
 def _step(step: StepSpec) -> Step:

@@ -33,6 +33,25 @@ class Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     description: str = ""
 
 
+class Reasons(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Why a policy is as it is: for whoever reads the mapping table. Nothing is decided by it."""
+
+    assumes: str = ""
+    """Of the stream, or the false alarms are not those stated."""
+    test: str = ""
+    """Why this test and these numbers."""
+    ladder: str = ""
+    """Why these acts."""
+    before_enforcing: str = ""
+    """What to look at first."""
+
+
+class PolicyMetadata(Metadata, frozen=True, forbid_unknown_fields=True):
+    """Who a policy is, and why it is so."""
+
+    reasons: Reasons = Reasons()
+
+
 class Threshold(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="threshold"
 ):
@@ -58,9 +77,29 @@ class LearnedValues(
     """Fires when values are higher than they used to be. Values only."""
 
     false_alarms: Quantity
+    above: Quantity | None = None
+    """Values up to it are no evidence, however unusual."""
 
 
-Test = Threshold | LearnedRate | LearnedValues
+class RareEvents(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="rare"
+):
+    """Fires when single events come oftener than stated. Counts only."""
+
+    above: Quantity
+    """How often they may come, in each stream."""
+    false_alarms: Quantity
+
+
+class LastingPressure(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="pressure"
+):
+    """Fires when a share has been high for a minute, is high now, and does not fall. Signals of psi only."""
+
+    above: Quantity
+
+
+Test = Threshold | LearnedRate | LearnedValues | RareEvents | LastingPressure
 
 
 class ConfirmSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -101,7 +140,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     api_version: Literal["reflexarc/v1"] = msgspec.field(name="apiVersion")
     kind: Literal["Policy"]
-    metadata: Metadata
+    metadata: PolicyMetadata
     spec: Spec
 
 

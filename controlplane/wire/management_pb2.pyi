@@ -255,7 +255,7 @@ class ListPoliciesResponse(_message.Message):
     def __init__(self, policies: _Optional[_Iterable[_Union[PolicyStatus, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class Policy(_message.Message):
-    __slots__ = ("name", "signal", "per", "node", "cgroups", "rate", "level", "learned_rate", "learned_values", "ladder", "cooldown_ns", "mode", "origin", "confirmation")
+    __slots__ = ("name", "signal", "per", "node", "cgroups", "rate", "level", "learned_rate", "learned_values", "rare", "pressure", "ladder", "cooldown_ns", "mode", "origin", "confirmation")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SIGNAL_FIELD_NUMBER: _ClassVar[int]
     PER_FIELD_NUMBER: _ClassVar[int]
@@ -265,6 +265,8 @@ class Policy(_message.Message):
     LEVEL_FIELD_NUMBER: _ClassVar[int]
     LEARNED_RATE_FIELD_NUMBER: _ClassVar[int]
     LEARNED_VALUES_FIELD_NUMBER: _ClassVar[int]
+    RARE_FIELD_NUMBER: _ClassVar[int]
+    PRESSURE_FIELD_NUMBER: _ClassVar[int]
     LADDER_FIELD_NUMBER: _ClassVar[int]
     COOLDOWN_NS_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
@@ -279,12 +281,14 @@ class Policy(_message.Message):
     level: Level
     learned_rate: Learned
     learned_values: Learned
+    rare: Rare
+    pressure: Level
     ladder: _containers.RepeatedCompositeFieldContainer[Rung]
     cooldown_ns: int
     mode: Mode
     origin: str
     confirmation: Confirmation
-    def __init__(self, name: _Optional[str] = ..., signal: _Optional[str] = ..., per: _Optional[str] = ..., node: _Optional[bool] = ..., cgroups: _Optional[_Iterable[str]] = ..., rate: _Optional[_Union[Rate, _Mapping]] = ..., level: _Optional[_Union[Level, _Mapping]] = ..., learned_rate: _Optional[_Union[Learned, _Mapping]] = ..., learned_values: _Optional[_Union[Learned, _Mapping]] = ..., ladder: _Optional[_Iterable[_Union[Rung, _Mapping]]] = ..., cooldown_ns: _Optional[int] = ..., mode: _Optional[_Union[Mode, str]] = ..., origin: _Optional[str] = ..., confirmation: _Optional[_Union[Confirmation, _Mapping]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., signal: _Optional[str] = ..., per: _Optional[str] = ..., node: _Optional[bool] = ..., cgroups: _Optional[_Iterable[str]] = ..., rate: _Optional[_Union[Rate, _Mapping]] = ..., level: _Optional[_Union[Level, _Mapping]] = ..., learned_rate: _Optional[_Union[Learned, _Mapping]] = ..., learned_values: _Optional[_Union[Learned, _Mapping]] = ..., rare: _Optional[_Union[Rare, _Mapping]] = ..., pressure: _Optional[_Union[Level, _Mapping]] = ..., ladder: _Optional[_Iterable[_Union[Rung, _Mapping]]] = ..., cooldown_ns: _Optional[int] = ..., mode: _Optional[_Union[Mode, str]] = ..., origin: _Optional[str] = ..., confirmation: _Optional[_Union[Confirmation, _Mapping]] = ...) -> None: ...
 
 class Confirmation(_message.Message):
     __slots__ = ("signal", "rate", "level", "within_ns")
@@ -307,10 +311,20 @@ class Rate(_message.Message):
     def __init__(self, interval_ns: _Optional[int] = ..., burst: _Optional[int] = ...) -> None: ...
 
 class Learned(_message.Message):
-    __slots__ = ("events",)
-    EVENTS_FIELD_NUMBER: _ClassVar[int]
-    events: int
-    def __init__(self, events: _Optional[int] = ...) -> None: ...
+    __slots__ = ("allowed_ns", "above")
+    ALLOWED_NS_FIELD_NUMBER: _ClassVar[int]
+    ABOVE_FIELD_NUMBER: _ClassVar[int]
+    allowed_ns: int
+    above: int
+    def __init__(self, allowed_ns: _Optional[int] = ..., above: _Optional[int] = ...) -> None: ...
+
+class Rare(_message.Message):
+    __slots__ = ("interval_ns", "allowed_ns")
+    INTERVAL_NS_FIELD_NUMBER: _ClassVar[int]
+    ALLOWED_NS_FIELD_NUMBER: _ClassVar[int]
+    interval_ns: int
+    allowed_ns: int
+    def __init__(self, interval_ns: _Optional[int] = ..., allowed_ns: _Optional[int] = ...) -> None: ...
 
 class Level(_message.Message):
     __slots__ = ("above",)
@@ -329,18 +343,24 @@ class Rung(_message.Message):
     def __init__(self, act: _Optional[str] = ..., after_ns: _Optional[int] = ..., for_ns: _Optional[int] = ...) -> None: ...
 
 class PolicyStatus(_message.Message):
-    __slots__ = ("policy", "effective_mode", "findings", "breaker_open", "reason")
+    __slots__ = ("policy", "effective_mode", "findings", "breaker_open", "reason", "streams", "tests_per_second", "tests_per_alarm")
     POLICY_FIELD_NUMBER: _ClassVar[int]
     EFFECTIVE_MODE_FIELD_NUMBER: _ClassVar[int]
     FINDINGS_FIELD_NUMBER: _ClassVar[int]
     BREAKER_OPEN_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    STREAMS_FIELD_NUMBER: _ClassVar[int]
+    TESTS_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    TESTS_PER_ALARM_FIELD_NUMBER: _ClassVar[int]
     policy: Policy
     effective_mode: Mode
     findings: int
     breaker_open: bool
     reason: str
-    def __init__(self, policy: _Optional[_Union[Policy, _Mapping]] = ..., effective_mode: _Optional[_Union[Mode, str]] = ..., findings: _Optional[int] = ..., breaker_open: _Optional[bool] = ..., reason: _Optional[str] = ...) -> None: ...
+    streams: int
+    tests_per_second: float
+    tests_per_alarm: float
+    def __init__(self, policy: _Optional[_Union[Policy, _Mapping]] = ..., effective_mode: _Optional[_Union[Mode, str]] = ..., findings: _Optional[int] = ..., breaker_open: _Optional[bool] = ..., reason: _Optional[str] = ..., streams: _Optional[int] = ..., tests_per_second: _Optional[float] = ..., tests_per_alarm: _Optional[float] = ...) -> None: ...
 
 class ApplyPolicyRequest(_message.Message):
     __slots__ = ("yaml", "origin", "dry_run")

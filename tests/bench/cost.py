@@ -9,6 +9,7 @@ from typing import Final
 
 from controlplane.arc.monitor import tests as monitored
 from controlplane.arc.monitor.betting import BettingTest
+from controlplane.arc.monitor.budget import Fixed
 from controlplane.arc.monitor.counts import PoissonTest
 from controlplane.arc.monitor.levels import PressureTest, SlopeTest
 from controlplane.arc.monitor.ratios import ExceedanceTest, RareTest, RatioTest
@@ -25,9 +26,9 @@ STREAMS: Final = 100
 AIM: Final = 600.0
 TESTS: Final[dict[str, Callable[[], monitored.Test]]] = {
     "betting": lambda: BettingTest(NOMINAL),
-    "poisson": lambda: PoissonTest(NOMINAL),
+    "poisson": lambda: PoissonTest(Fixed(NOMINAL)),
     "ratio": lambda: RatioTest(0.01, NOMINAL),
-    "rare": lambda: RareTest(MS, NOMINAL),
+    "rare": lambda: RareTest(MS, Fixed(NOMINAL)),
     "exceedance": lambda: ExceedanceTest(0.01, NOMINAL),
     "pressure": lambda: PressureTest(10),
     "slope": lambda: SlopeTest(NOMINAL),

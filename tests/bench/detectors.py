@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol
 
 from controlplane.arc.monitor import tests as monitored
 from controlplane.arc.monitor.betting import BettingTest
-from controlplane.arc.monitor.budget import Budget
+from controlplane.arc.monitor.budget import Fixed
 from controlplane.arc.monitor.counts import PoissonTest
 from controlplane.arc.monitor.levels import SlopeTest
 from controlplane.arc.monitor.ratios import ExceedanceTest, RareTest, RatioTest
@@ -37,22 +37,11 @@ class Ours:
         return self.test.must_update(0, 0, value, 1)
 
 
-class Nominal(Budget):
-    """One alarm in `NOMINAL` tests, however many there are."""
-
-    def __init__(self) -> None:
-        super().__init__(0)
-        self.events, self.nats = float(NOMINAL), log(NOMINAL)
-
-    def must_count(self, tests: int, now_ns: int) -> None:
-        """See `Budget`."""
-
-
 class InKernel:
     """Bets as the kernel makes them, at odds as the arc sets them; a value a millisecond."""
 
     def __init__(self) -> None:
-        self._test = ReplayedBets(0, Nominal())
+        self._test = ReplayedBets(0, Fixed(NOMINAL))
         self._now_ns = 0
 
     def update(self, value: float) -> bool:
@@ -172,9 +161,9 @@ VALUES: Final[dict[str, Maker]] = {
 }
 KNOWING: Final[dict[str, Maker]] = {"CUSUM of logarithms": lambda: Cusum(log)}
 """Peers that are told how the values are distributed."""
-COUNTS: Final[dict[str, Maker]] = {"poisson": lambda: OnWaits(PoissonTest(NOMINAL), BATCH)}
+COUNTS: Final[dict[str, Maker]] = {"poisson": lambda: OnWaits(PoissonTest(Fixed(NOMINAL)), BATCH)}
 OTHERS: Final[dict[str, Maker]] = {
     "ratio": lambda: Ours(RatioTest(0.01, NOMINAL)),
-    "rare": lambda: OnWaits(RareTest(MS, NOMINAL), 1),
+    "rare": lambda: OnWaits(RareTest(MS, Fixed(NOMINAL)), 1),
     "slope": lambda: Ours(SlopeTest(NOMINAL)),
 }

@@ -63,7 +63,10 @@ values: st.SearchStrategy[Yaml] = st.recursive(
 steps = st.fixed_dictionaries({"act": words}, optional={"for": words, "after": words})
 tests = st.fixed_dictionaries(
     {"kind": st.just("threshold"), "above": words | values}, optional={"over": words}
-) | st.fixed_dictionaries({"kind": st.sampled_from(["rate", "histogram"]), "false_alarms": words | values})
+) | st.fixed_dictionaries(
+    {"kind": st.sampled_from(["rate", "histogram", "rare", "pressure"])},
+    optional={"false_alarms": words | values, "above": words | values},
+)
 confirms = st.fixed_dictionaries(
     {
         "signal": st.sampled_from(["psi.memory", "process.fork", "process.exec"]) | values,

@@ -9,6 +9,6 @@ SEC("raw_tp/unattached") int nothing(u64 *ctx)
 
 SEC("raw_tp/unattached") int place(u64 *ctx)
 {
-	value_keyed(ctx, SIGNAL_BLOCK_LATENCY, ctx[0], ctx[1], ctx[0], 0, 0);
+	value_keyed(ctx, ctx[2], ctx[0], ctx[1], ctx[0], 0, 0);
 	return 0;
 }

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Self
 
-from controlplane.arc.kernel.events import Counter
+from controlplane.arc.kernel.events import Counter, Signal
 from controlplane.arc.kernel.instructions import has_fetch
 from controlplane.arc.kernel.libbpf import Map, Object, declare, possible_cpus, run_time
 
@@ -44,9 +44,9 @@ class Placing:
         self._object.load()
         self._program = _fd(_find(self._object._handle, b"place"))
         self._nothing = _fd(_find(self._object._handle, b"nothing"))
-        self._arguments = (ctypes.c_uint64 * 2)()
+        self._arguments = (ctypes.c_uint64 * 3)()
         self._options = _Options(
-            sz=ctypes.sizeof(_Options), ctx_in=ctypes.addressof(self._arguments), ctx_size_in=16
+            sz=ctypes.sizeof(_Options), ctx_in=ctypes.addressof(self._arguments), ctx_size_in=24
         )
 
     def __enter__(self) -> Self:
@@ -55,9 +55,9 @@ class Placing:
     def __exit__(self, *_: object) -> None:
         self._object.close()
 
-    def value(self, key: int, value: int) -> None:
-        """One value in the stream `key` of block.latency."""
-        self._arguments[0], self._arguments[1] = key, value
+    def value(self, key: int, value: int, signal: int = Signal.BLOCK_LATENCY) -> None:
+        """One value in the stream `key`, which is also the cgroup that it is about."""
+        self._arguments[:] = key, value, signal
         if error := _run(self._program, ctypes.byref(self._options)):
             raise OSError(-error, "BPF_PROG_TEST_RUN")
 

@@ -7,20 +7,21 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from controlplane.arc.kernel.descriptors import Timer
 from controlplane.arc.kernel.events import EVENT, Event, EventKind
 from controlplane.arc.monitor.streams import NOBODY, Monitor, Place
 from controlplane.arc.monitor.tests import LevelTest, RateTest
-from controlplane.arc.reflex.guards import Breaker
+from controlplane.arc.reflex.guards import Breaker, Confirmation
 from controlplane.arc.reflex.identities import Identities
 from controlplane.arc.reflex.journal import Journal
 from controlplane.arc.reflex.latency import LatencyHistogram
 from controlplane.arc.reflex.telling import Evidence, Reflex, must_finding, must_intent, must_outcome
 from controlplane.arc.reflex.victims import Victim
 from controlplane.link.records import Lost
-from controlplane.link.rules import NS, Level, Rate, Rule, Step
+from controlplane.link.rules import NS, Confirm, Level, Poisson, Rate, Rule, Step
 
 TIMES = 100_000
 WARM_UP = 5000
@@ -103,6 +104,22 @@ def guarded() -> Called:
     return lambda: breaker.must_allow("r", time.monotonic_ns())
 
 
+def confirmed() -> Called:
+    """A second signal is felt, and asked for."""
+    made = Monitor({"process.fork": 1, "process.exec": 2})
+    rule = msgspec.structs.replace(RULE, test=Poisson(1000), confirm=Confirm("process.exec", Rate(NS, 1)))
+    made.set_rules([rule])
+    place, confirmation = made.name(7, "/a"), Confirmation(made.must_confirmed)
+    test = place.probes[1][0].must_test_for(EVENT_ONE)
+    second = EVENT_ONE._replace(signal=2)
+
+    def call() -> None:
+        made.must_feel(place, second, nothing)
+        confirmation.must_miss(rule, test, 7, time.monotonic_ns())
+
+    return call
+
+
 def rated() -> Called:
     test = RateTest(Rate(NS, 1))
     return lambda: test.must_update(time.monotonic_ns(), NS, 1, 1)
@@ -130,6 +147,7 @@ CALLS: dict[str, Callable[[], Called]] = {
     "feel": felt,
     "records": made_records,
     "guards": guarded,
+    "confirmation": confirmed,
     "latency": observed,
     "timer": armed,
 }

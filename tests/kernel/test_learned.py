@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from controlplane.arc.monitor.counts import PoissonTest
 from controlplane.arc.monitor.gates import SUMMARY
-from controlplane.link.rules import Poisson, Step
+from controlplane.link.rules import MAX_ALLOWED_NS, Poisson, Step
 from tests.kernel.conftest import FORKER, TestCgroup, Turned, fork_in, fork_rule
 
 STORM = 2000
@@ -22,7 +22,7 @@ def records_of(turned: Turned, cgroup: TestCgroup) -> int:
 def test_it_is_told_of_slow_streams_also_after_a_storm(
     turn: Callable[..., Turned], cgroup: TestCgroup
 ) -> None:
-    turned = turn(fork_rule(cgroup, Step("observe"), test=Poisson(10**15), mode="observe"))
+    turned = turn(fork_rule(cgroup, Step("observe"), test=Poisson(MAX_ALLOWED_NS), mode="observe"))
     storm = cgroup.run(*FORKER)
     fork_in(storm, STORM)
     assert storm.stdin is not None

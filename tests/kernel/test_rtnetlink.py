@@ -17,6 +17,8 @@ from controlplane.arc.monitor.streams import must_place_number
 from controlplane.link.frames import SensorStatus, Stream
 from controlplane.link.records import Finding
 from controlplane.link.rules import NS, Rate, Rule, Step
+from controlplane.policy.compile import DEFAULTS, rules_of
+from controlplane.policy.load import read_bytes
 from tests.kernel.conftest import Turned
 
 Turn = Callable[..., Turned]
@@ -113,6 +115,18 @@ def test_an_interface_that_goes_down_twice_is_a_finding(turn: Turn) -> None:
     assert {finding.stream for finding in findings} == {"east", "west"}
     assert {(finding.signal, finding.value, finding.count, finding.pid) for finding in findings} == {
         ("net.link_down", 1, 1, 0)
+    }
+
+
+def test_an_interface_that_goes_down_once_is_told_by_default(turn: Turn) -> None:
+    (once,) = rules_of(read_bytes(DEFAULTS / "link-down.yaml"), "link-down.yaml", "default")
+    running = listening(turn, once)
+    assert not running.of(Finding)
+    ip("link", "set", "east", "down")
+    await_links(running, up=False)
+    assert {(finding.rule, finding.stream) for finding in running.of(Finding)} == {
+        ("link-down", "east"),
+        ("link-down", "west"),
     }
 
 

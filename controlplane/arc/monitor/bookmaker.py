@@ -59,7 +59,7 @@ class Bookmaker:
         number = past.learn(bet, event.time_ns)
         for test in wanted:
             test.must_settle(number, event.time_ns)
-        self._set(event, bet, past, min(test.threshold for test in wanted))
+        self._set(event, bet, past, [test.threshold for test in wanted])
         if past.adapted != before:
             self._adapted(event, past)
 
@@ -94,12 +94,13 @@ class Bookmaker:
         past.floor = floor
         return past
 
-    def _set(self, event: Event, bet: Bet, past: Past, bits: float) -> None:
+    def _set(self, event: Event, bet: Bet, past: Past, bits: list[float]) -> None:
+        """Told from the lowest threshold on, with room above the highest."""
         made = past.odds(bet.gathered)
-        threshold = int(bits * UNIT)
+        lowest, most = int(min(bits) * UNIT), int(max(bits) * UNIT) + ROOM
         self._slots.must_set(
-            *(event.slot, event.key, threshold, threshold // 2),
-            *(threshold + ROOM if past.armed else 0, made.half, made.due, made.scores),
+            *(event.slot, event.key, lowest, lowest // 2),
+            *(most if past.armed else 0, made.half, made.due, made.scores),
         )
 
 

@@ -31,13 +31,13 @@ class Budget:
     """
 
     __slots__ = (
-        *("_age_ns", "_allowed_ns", "_due_ns", "_enough", "_pending", "_told_ns", "_weight"),
-        *("events", "nats", "streams"),
+        *("_age_ns", "_due_ns", "_enough", "_pending", "_told_ns", "_weight"),
+        *("allowed_ns", "events", "nats", "streams"),
     )
 
     def __init__(self, allowed_ns: int) -> None:
-        """`allowed_ns`: time per alarm that means nothing, over all streams."""
-        self._allowed_ns = float(allowed_ns)
+        """`allowed_ns`: time per alarm that means nothing, over all streams; 0: the rule states none."""
+        self.allowed_ns = allowed_ns
         self._age_ns = 0
         self._weight = 0.0
         """Of all tests so far, each at first 1."""
@@ -82,7 +82,7 @@ class Budget:
         self._must_set(self._weight)
 
     def _must_set(self, weight: float) -> None:
-        events = weight * self._allowed_ns / self._must_span_ns(self._age_ns)
+        events = weight * self.allowed_ns / self._must_span_ns(self._age_ns)
         self.events = LEAST if events < LEAST else events if events < MOST else MOST
         self.nats = log(self.events)
 
@@ -90,3 +90,17 @@ class Budget:
         """Time that all weights together stand for."""
         age = age_ns if age_ns > LEAST_AGE_NS else LEAST_AGE_NS
         return MEMORY_NS * (1 - exp(-age / MEMORY_NS))
+
+
+class Fixed(Budget):
+    """So many tests per alarm however often there are any: for recordings and benchmarks."""
+
+    __slots__ = ()
+
+    def __init__(self, events: float) -> None:
+        super().__init__(0)
+        self.events = float(events)
+        self.nats = log(events)
+
+    def must_count(self, tests: int, now_ns: int) -> None:
+        """They change nothing."""

@@ -4,7 +4,7 @@
 log-likelihood ratio weight ln k - (k - 1) r t (Page, "Continuous inspection schemes", 1954; Lucas, "Counted
 data CUSUM's", 1985). Real events come in clusters, so it is divided by the dispersion: how many times as
 much as a Poisson count the counts vary, at the worst of some scales. A sum of such evidence that never
-falls below zero reaches ln n not oftener than once in n records.
+falls below zero reaches ln n not oftener than once in n records, and n is what the budget allows.
 """
 
 from array import array
@@ -12,10 +12,13 @@ from collections.abc import Sequence
 from math import isfinite, log
 from typing import Final
 
+from controlplane.arc.monitor.budget import Budget
 from controlplane.arc.monitor.tiers import NATS
 
 RATIOS: Final = (2.0, 6.0)
 LOGARITHMS: Final = (log(2.0), log(6.0))
+CHOICE: Final = log(len(RATIOS))
+"""In nats: of so many sums, any may be wrong."""
 WARM_UP: Final = 64
 """Records before a stream may fire."""
 MEMORY: Final = 512
@@ -85,13 +88,13 @@ class PoissonTest:
     """
 
     __slots__ = (
-        *("_dispersion", "_elapsed", "_events", "_open", "_pending", "_since_ns", "_sums"),
+        *("_budget", "_dispersion", "_elapsed", "_events", "_open", "_pending", "_since_ns", "_sums"),
         *("_told", "_trust", "adapted", "quiet_until_ns", "statistic", "threshold"),
     )
     kind = "poisson"
 
-    def __init__(self, events: int) -> None:
-        """`events` pass on average between alarms that mean nothing."""
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
         self._dispersion = Dispersion()
         self._told = 0
         """Records so far; while an alarm is open, since it began."""
@@ -104,7 +107,7 @@ class PoissonTest:
         """What evidence is worth: alarms do not teach the dispersion, but many of them mean it is wrong."""
         self.adapted = 0
         """Times a change turned out to be for good and became the baseline."""
-        self.threshold = log(events * len(RATIOS))
+        self.threshold = budget.nats + CHOICE
         self.statistic = 0.0
         self.quiet_until_ns = 0
 
@@ -119,7 +122,7 @@ class PoissonTest:
         if elapsed > 0:
             count = self._pending
             self._pending = 0
-            self._must_take(float(count), float(elapsed))
+            self._must_take(float(count), float(elapsed), now_ns)
         return self._open
 
     def saved(self) -> tuple[float, ...]:
@@ -135,9 +138,12 @@ class PoissonTest:
         self._told, self._events, self._elapsed, self._trust = int(told), events, elapsed, trust
         self._dispersion.restore(dispersion)
 
-    def _must_take(self, count: float, elapsed: float) -> None:
+    def _must_take(self, count: float, elapsed: float, now_ns: int) -> None:
         self._told += 1
         if self._told > WARM_UP or self._open:
+            if not self._open:
+                self._budget.must_count(1, now_ns)
+            self.threshold = self._budget.nats + CHOICE
             self._must_weigh(count, elapsed * self._events / self._elapsed)
         if self._open:
             if self._told >= MEMORY:

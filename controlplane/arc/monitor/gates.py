@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 from typing import Final, assert_never
 
 from controlplane.arc.kernel.events import Gate
-from controlplane.link.rules import Betting, Level, Poisson, Rate, Rule, Test
+from controlplane.link.rules import Betting, Level, Poisson, Pressure, Rare, Rate, Rule, Test
 
 CLOSED: Final = Gate(0, 0, 0, 0)
 OPEN: Final = 1
@@ -44,9 +44,13 @@ def gate_for(tests: Iterable[Test], how: int) -> Gate:
             case Poisson():
                 batch = min(batch, SUMMARY) if batch else SUMMARY
                 window = EVER_NS
+            case Rare():
+                batch, window = 1, EVER_NS
             case Betting():
                 how |= BETS
                 window = max(window, ROUND_NS)
+            case Pressure():
+                pass  # psi tells by triggers of its own
             case _:
                 assert_never(test)
     if not window:

@@ -1,6 +1,6 @@
 """Levels over time: a pressure that stays high, and a quantity that only ever grows."""
 
-from math import exp, log
+from math import exp, inf, log
 from typing import Final
 
 from controlplane.arc.monitor.tiers import SLOPE_HEIGHT, must_stern
@@ -8,23 +8,27 @@ from controlplane.link.rules import NS
 
 FAST_NS: Final = 10 * NS
 SLOW_NS: Final = 60 * NS
+HOLD_NS: Final = 3 * NS
+"""So long a value stands for the time after it; pressure that goes on is told of every 2 s."""
+FADED: Final = FAST_NS / (SLOW_NS - FAST_NS)
 TICK_NS: Final = 5 * NS
 STILL: Final = 0.85
-"""The fast mean may fall to this part within a tick, and the pressure still counts as unabated."""
+"""The value may fall to this part within a tick, and the pressure still counts as unabated."""
 
 
 class PressureTest:
     """High for a minute, high now, and not falling: the rule of oomd's `pressure_rising_beyond`. See `Test`.
 
-    Means over 10 s and 60 s, weighted exponentially as the kernel's own are; a value holds until the next.
+    Values are means over 10 s, weighted exponentially as the kernel's own are; the mean over a minute is made
+    of them in the same way. A value holds until the next; when none comes there is no pressure, and it fades.
     """
 
-    __slots__ = ("_fast", "_slow", "_told_ns", "_value", "quiet_until_ns", "statistic", "threshold")
+    __slots__ = ("_slow", "_told_ns", "_value", "quiet_until_ns", "statistic", "threshold")
     kind = "pressure"
 
     def __init__(self, above: float) -> None:
         """The level above which a pressure is too high, in the unit of its values."""
-        self._fast = self._slow = self._value = 0.0
+        self._slow = self._value = 0.0
         self._told_ns = -1
         self.threshold = float(above)
         self.statistic = 0.0
@@ -32,16 +36,23 @@ class PressureTest:
 
     def must_update(self, now_ns: int, since_ns: int, value: float, weight: int) -> bool:
         """See `Test`. The statistic is the smaller of the two means."""
-        if not value >= 0 or now_ns < self._told_ns:
+        if not 0 <= value < inf or now_ns < self._told_ns:
             return False
         elapsed = now_ns - self._told_ns if self._told_ns >= 0 else 0
-        before = self._fast
-        self._fast += (self._value - self._fast) * (1 - exp(-elapsed / FAST_NS))
-        self._slow += (self._value - self._slow) * (1 - exp(-elapsed / SLOW_NS))
+        before = self._value
+        self._must_pass(elapsed)
         self._told_ns = now_ns
         self._value = value
-        self.statistic = self._fast if self._fast < self._slow else self._slow
-        return self.statistic > self.threshold and self._fast >= before * STILL ** (elapsed / TICK_NS)
+        self.statistic = value if value < self._slow else self._slow
+        return self.statistic > self.threshold and value >= before * STILL ** (elapsed / TICK_NS)
+
+    def _must_pass(self, elapsed_ns: int) -> None:
+        held = elapsed_ns if elapsed_ns < HOLD_NS else HOLD_NS
+        self._slow += (self._value - self._slow) * (1 - exp(-held / SLOW_NS))
+        fading = elapsed_ns - held
+        if fading > 0:
+            slow = exp(-fading / SLOW_NS)
+            self._slow = self._slow * slow + self._value * FADED * (slow - exp(-fading / FAST_NS))
 
 
 class SlopeTest:

@@ -10,6 +10,7 @@ from math import log, log1p, log2, sqrt
 from typing import Final
 
 from controlplane.arc.monitor.buckets import CEILING, FLOOR
+from controlplane.arc.monitor.budget import Budget
 from controlplane.arc.monitor.winnings import Winnings
 
 RATIOS: Final = (2.0, 4.0, 16.0)
@@ -31,7 +32,7 @@ class RatioTest:
         worse = [min(share * ratio, (1 + share) / 2) for ratio in RATIOS]
         self._failed = array("d", (log(other / share) for other in worse))
         self._passed = array("d", (log1p(-other) - log1p(-share) for other in worse))
-        self._winnings = Winnings(len(RATIOS), events)
+        self._winnings = Winnings(len(RATIOS))
         self.threshold = float(events)
         self.statistic = 0.0
         self.quiet_until_ns = 0
@@ -43,35 +44,52 @@ class RatioTest:
             for index in range(len(RATIOS)):
                 payoff = failed * self._failed[index] + (weight - failed) * self._passed[index]
                 self._winnings.must_bet(index, payoff)
-            self._winnings.must_settle()
+            self._winnings.must_settle(self.threshold)
             self.statistic = self._winnings.mean
         return self._winnings.open
 
 
 class RareTest:
-    """Oftener than once in `interval_ns`, exactly as a Poisson process would have it. See `Test`."""
+    """Oftener than once in `interval_ns`, exactly as a Poisson process would have it. See `Test`.
 
-    __slots__ = ("_interval_ns", "_logarithms", "_winnings", "quiet_until_ns", "statistic", "threshold")
+    The first event of a stream says since when it is known, and is no evidence: that there is one at all is
+    why there is a stream.
+    """
+
+    __slots__ = (
+        *("_begun", "_budget", "_interval_ns", "_logarithms", "_winnings"),
+        *("quiet_until_ns", "statistic", "threshold"),
+    )
     kind = "rare"
 
-    def __init__(self, interval_ns: int, events: int) -> None:
+    def __init__(self, interval_ns: int, budget: Budget) -> None:
         self._interval_ns = interval_ns
+        self._budget = budget
+        self._begun = False
         self._logarithms = array("d", (log(ratio) for ratio in RARE_RATIOS))
-        self._winnings = Winnings(len(RARE_RATIOS), events)
-        self.threshold = float(events)
+        self._winnings = Winnings(len(RARE_RATIOS))
+        self.threshold = budget.events
         self.statistic = 0.0
         self.quiet_until_ns = 0
 
     def must_update(self, now_ns: int, since_ns: int, value: float, weight: int) -> bool:
         """See `Test`."""
-        if weight > 0 and now_ns >= since_ns:
-            expected = (now_ns - since_ns) / self._interval_ns
-            for index in range(len(RARE_RATIOS)):
-                payoff = weight * self._logarithms[index] - (RARE_RATIOS[index] - 1) * expected
-                self._winnings.must_bet(index, payoff)
-            self._winnings.must_settle()
-            self.statistic = self._winnings.mean
+        if weight <= 0 or now_ns < since_ns:
+            return self._winnings.open
+        if self._begun or now_ns > since_ns:
+            if not self._winnings.open:
+                self._budget.must_count(1, now_ns)
+            self.threshold = self._budget.events
+            self._must_bet(weight, (now_ns - since_ns) / self._interval_ns)
+        self._begun = True
         return self._winnings.open
+
+    def _must_bet(self, number: int, expected: float) -> None:
+        for index in range(len(RARE_RATIOS)):
+            payoff = number * self._logarithms[index] - (RARE_RATIOS[index] - 1) * expected
+            self._winnings.must_bet(index, payoff)
+        self._winnings.must_settle(self.threshold)
+        self.statistic = self._winnings.mean
 
 
 class ExceedanceTest:
@@ -96,7 +114,7 @@ class ExceedanceTest:
         self._share = self.MARGIN * share
         self._above = array("d", (log1p(stake * (1 / share - 1)) for stake in STAKES))
         self._lost = array("d", (log1p(-stake) for stake in STAKES))
-        self._winnings = Winnings(len(STAKES), events)
+        self._winnings = Winnings(len(STAKES))
         self._level = 0.0
         """Of the quantile, in octaves."""
         self._learned = 0
@@ -114,7 +132,7 @@ class ExceedanceTest:
             payoffs = self._above if exceeds else self._lost
             for index in range(len(STAKES)):
                 self._winnings.must_bet(index, payoffs[index])
-            self._winnings.must_settle()
+            self._winnings.must_settle(self.threshold)
             self.statistic = self._winnings.mean
         if not self._winnings.open:
             self._must_learn(octave, exceeds=exceeds)

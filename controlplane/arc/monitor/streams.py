@@ -10,11 +10,12 @@ from typing import Final, NamedTuple
 
 from controlplane.arc.kernel.events import Event
 from controlplane.arc.monitor.bets import BetsTest
+from controlplane.arc.monitor.budget import Budget
 from controlplane.arc.monitor.confirming import Confirming, Watches
 from controlplane.arc.monitor.counts import PoissonTest
 from controlplane.arc.monitor.tests import Test, make_test
 from controlplane.arc.monitor.trail import Trail
-from controlplane.link.rules import Betting, Rule, is_empty
+from controlplane.link.rules import Betting, Rule, allowance_ns, is_empty
 from controlplane.link.scope import matches
 
 BETS: Final = 1 << 15
@@ -31,14 +32,18 @@ PLACES_A_BREATH: Final = 16
 class Probe:
     """One rule looking at one place."""
 
-    __slots__ = ("_per_process", "_tests", "rule", "test", "trail")
+    __slots__ = ("_per_process", "_replayed", "_tests", "budget", "rule", "test", "trail")
 
-    def __init__(self, rule: Rule) -> None:
+    def __init__(self, rule: Rule, budget: Budget, *, replayed: bool) -> None:
+        """All probes of a rule share its budget."""
         self.rule = rule
+        self.budget = budget
         self._per_process = rule.per == "process"
-        self.test = make_test(rule.test)
+        self._replayed = replayed
+        self.test = make_test(rule.test, budget, replayed=replayed)
         self._tests: dict[tuple[int, int], Test] = {}
         self.trail = Trail()
+        budget.streams += self._streams()
 
     def must_test_for(self, event: Event) -> Test:
         """The test of the event's stream."""
@@ -49,8 +54,17 @@ class Probe:
         if test is None:
             if len(self._tests) >= MAX_PROCESSES:
                 del self._tests[next(iter(self._tests))]
-            test = self._tests[key] = make_test(self.rule.test)
+                self.budget.streams -= 1
+            test = self._tests[key] = make_test(self.rule.test, self.budget, replayed=self._replayed)
+            self.budget.streams += 1
         return test
+
+    def close(self) -> None:
+        """The place is forgotten."""
+        self.budget.streams -= self._streams()
+
+    def _streams(self) -> int:
+        return len(self._tests) if self._per_process else 1
 
 
 Probes = dict[int, tuple[Probe, ...]]
@@ -107,31 +121,48 @@ def must_place_number(signal: int, key: int) -> int:
 class Monitor:
     """All streams under the rules in force."""
 
-    def __init__(self, numbers: Mapping[str, int], *, replayed: bool = False) -> None:
-        """`replayed`: there is no kernel that bets, all is done here."""
+    def __init__(
+        self,
+        numbers: Mapping[str, int],
+        make_budget: Callable[[int], Budget] = Budget,
+        *,
+        replayed: bool = False,
+    ) -> None:
+        """`make_budget` takes the time per alarm that is allowed, 0 where a rule states none.
+
+        `replayed`: there is no kernel that bets, all is done here.
+        """
         self.numbers = numbers
         """Of every signal, by name."""
+        self._make_budget = make_budget
         self._replayed = replayed
         self.confirming = Confirming(numbers)
         self._rules: tuple[Rule, ...] = ()
         self._remembered: dict[tuple[str, int], tuple[float, ...]] = {}
+        self.budgets: dict[str, Budget] = {}
+        """By rule."""
         self.places: dict[int, Place] = {}
         """Cgroups by id, others by `must_place_number`."""
 
     def set_rules(self, rules: Iterable[Rule], breathe: Callable[[], None] = lambda: None) -> None:
-        """Put rules in force. The tests of those that did not change keep their state.
+        """Put rules in force. The tests of those that did not change keep their state and their budget.
 
         `breathe` is called now and then: with many places this takes long, and it may come back here
         with records, and make and forget places.
         """
+        before = {rule: self.budgets[rule.name] for rule in self._rules}
         self._rules = tuple(rule for rule in rules if rule.mode != "off")
         self.confirming.set_rules(self._rules)
-        for number, place in enumerate(list(self.places.values())):
+        self.budgets = {
+            rule.name: before.get(rule) or self._make_budget(allowance_ns(rule.test)) for rule in self._rules
+        }
+        for number, (at, place) in enumerate(list(self.places.items())):
             if number % PLACES_A_BREATH == 0:
                 breathe()
-            kept = {probe.rule: probe for probes in place.probes.values() for probe in probes}
-            place.probes = self._probes(place, kept)
-            place.watches = self._watches(place)
+            if self.places.get(at) is place:
+                kept = {probe.rule: probe for probes in place.probes.values() for probe in probes}
+                place.probes = self._probes(place, kept)
+                place.watches = self._watches(place)
 
     def name(self, cgroup: int, path: str) -> Place:
         """Begin to follow a cgroup."""
@@ -144,15 +175,19 @@ class Monitor:
     def _add(self, number: int, place: Place) -> Place:
         """Beyond the bound the one known longest is forgotten."""
         if len(self.places) >= MAX_PLACES:
-            del self.places[next(iter(self.places))]
+            self.forget(next(iter(self.places)))
+        self.forget(number)
         place.probes = self._probes(place, {})
         place.watches = self._watches(place)
         self.places[number] = place
         return place
 
-    def forget(self, cgroup: int) -> None:
-        """The cgroup is gone."""
-        self.places.pop(cgroup, None)
+    def forget(self, number: int) -> None:
+        """A cgroup is gone, or what else has that number."""
+        place = self.places.pop(number, NOBODY)
+        for probes in place.probes.values():
+            for probe in probes:
+                probe.close()
 
     def must_feel(self, place: Place, event: Event, fired: Fired) -> None:
         """Feed a record to every test that looks at its stream."""
@@ -195,7 +230,7 @@ class Monitor:
         self._remembered = {(each.rule, each.place): each.learned for each in saved}
 
     def _probe(self, rule: Rule, place: Place) -> Probe:
-        probe = Probe(rule)
+        probe = Probe(rule, self.budgets[rule.name], replayed=self._replayed)
         number = place.cgroup or must_place_number(place.signal, place.key)
         learned = self._remembered.pop((rule.name, number), None)
         if learned is not None and isinstance(probe.test, PoissonTest):

@@ -6,9 +6,13 @@ All share one shape, so that a reflex need not know which one fired: feed it wit
 
 from typing import Protocol, assert_never
 
-from controlplane.arc.monitor.betting import BettingTest
+from controlplane.arc.monitor.bets import BetsTest
+from controlplane.arc.monitor.budget import Budget
 from controlplane.arc.monitor.counts import PoissonTest
-from controlplane.link.rules import Betting, Level, Poisson, Rate
+from controlplane.arc.monitor.levels import PressureTest
+from controlplane.arc.monitor.ratios import RareTest
+from controlplane.arc.monitor.replayed import ReplayedBets
+from controlplane.link.rules import Betting, Level, Poisson, Pressure, Rare, Rate, allowance_ns
 from controlplane.link.rules import Test as Parameters
 
 
@@ -68,16 +72,25 @@ class LevelTest:
         return self.statistic > self.threshold
 
 
-def make_test(parameters: Parameters) -> Test:
-    """A fresh test of a rule's kind."""
+def make_test(parameters: Parameters, budget: Budget | None = None, *, replayed: bool = False) -> Test:
+    """A fresh test of a rule's kind, with a budget of its own unless it shares one.
+
+    `replayed`: there is no kernel that bets, all is done here.
+    """
+    if budget is None:
+        budget = Budget(allowance_ns(parameters))
     match parameters:
         case Rate():
             return RateTest(parameters)
         case Level():
             return LevelTest(parameters)
-        case Poisson(events=events):
-            return PoissonTest(events)
-        case Betting(events=events):
-            return BettingTest(events)
+        case Poisson():
+            return PoissonTest(budget)
+        case Betting(above=above):
+            return ReplayedBets(above, budget) if replayed else BetsTest(above, budget)
+        case Rare(interval_ns=interval_ns):
+            return RareTest(interval_ns, budget)
+        case Pressure(above=above):
+            return PressureTest(above)
         case _:
             assert_never(parameters)

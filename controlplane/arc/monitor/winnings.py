@@ -18,36 +18,39 @@ _EXPONENT: Final = 700.0
 
 
 class Winnings:
-    """Of `number` bets against one threshold."""
+    """Of `number` bets, all of which are made before each settlement."""
 
-    __slots__ = ("_each", "_lost", "_most", "mean", "open", "threshold")
+    __slots__ = ("_each", "mean", "open")
 
-    def __init__(self, number: int, events: int) -> None:
+    def __init__(self, number: int) -> None:
         self._each = array("d", [0.0] * number)
-        self._most = MOST * events * number
-        self._lost = sqrt(events)
-        """Winnings below which an alarm is over: so far apart that it does not flutter."""
-        self.threshold = float(events)
         self.mean = 0.0
         self.open = False
         """An alarm has begun and not ended."""
 
     def must_bet(self, index: int, payoff: float) -> None:
         """Bet `index` pays exp(`payoff`)."""
-        won = (1.0 + self._each[index]) * exp(payoff if payoff < _EXPONENT else _EXPONENT)
-        self._each[index] = won if won < self._most else self._most
+        self._each[index] = (1.0 + self._each[index]) * exp(payoff if payoff < _EXPONENT else _EXPONENT)
 
-    def must_settle(self) -> bool:
-        """Once all have bet: whether there is an alarm. When one ends, everything begins anew."""
-        total = 0.0
-        for winnings in self._each:
-            total += winnings
-        self.mean = total / len(self._each)
-        if self.open and self.mean < self._lost:
-            self.open = False
-            self.mean = 0.0
-            for index in range(len(self._each)):
-                self._each[index] = 0.0
-        elif self.mean >= self.threshold:
-            self.open = True
-        return self.open
+    def must_settle(self, threshold: float) -> None:
+        """Once all have bet. An alarm ends far below where it begins, so it does not flutter.
+
+        When it ends, everything begins anew.
+        """
+        number = len(self._each)
+        most, total = MOST * threshold * number, 0.0
+        for index in range(number):
+            if self._each[index] > most:
+                self._each[index] = most
+            total += self._each[index]
+        self.mean = total / number
+        if not self.open:
+            self.open = self.mean >= threshold
+        elif self.mean < sqrt(threshold):
+            self._must_end()
+
+    def _must_end(self) -> None:
+        self.open = False
+        self.mean = 0.0
+        for index in range(len(self._each)):
+            self._each[index] = 0.0

@@ -134,7 +134,7 @@ class Engine:
         trace, root = identities.must_trace(), identities.must_span()
         reflex = Reflex(rule, victim, evidence, trace, root, event.time_ns, decided_ns)
         for rung in plan.at_once:
-            self._must_step(reflex, rung, decided_ns)
+            self._must_step(reflex, rung, event.time_ns)
         self._must_tell(reflex)
         for rung in plan.later:
             self._must_schedule(event.time_ns + rung.step.after_ns, reflex, rung)

@@ -10,11 +10,13 @@ from heapq import nlargest
 from typing import Final, NamedTuple
 
 from controlplane.arc.kernel.events import Event
+from controlplane.arc.monitor.bets import BetsTest
+from controlplane.arc.monitor.budget import Budget
 from controlplane.arc.monitor.streams import Monitor, Place, Probe
 from controlplane.arc.reflex import telling
 from controlplane.link import records
 from controlplane.link.frames import Stream
-from controlplane.link.rules import NS, Betting, Poisson, Rule
+from controlplane.link.rules import NS, Rule
 from controlplane.link.samples import Sample, pack, samples_in
 
 MAX_HELD: Final = 16
@@ -85,13 +87,14 @@ class Gathering:
         return True
 
     def _evidence(self, held: Held, now_ns: int) -> records.Evidence:
-        reflex, (place, _, _, _, event, _) = held.reflex, held.evidence
+        reflex, (place, _, _, test, event, _) = held.reflex, held.evidence
         rule = reflex.rule
         samples = samples_in(held.trail)
         if rule.per == "process":
             samples = [sample for sample in samples if sample.pid == event.pid]
         stream = self._read(place, rule.signal)
         begin_ns = event.time_ns - RECENT_NS
+        budget = self._monitor.budgets.get(rule.name) or Budget(0)
         return records.Evidence(
             time_ns=now_ns,
             trace_id=reflex.trace_id,
@@ -100,11 +103,14 @@ class Gathering:
             signal=rule.signal,
             trail=pack(samples),
             buckets=buckets_of(stream.histogram) if stream else (),
+            floor=float(test.above) if isinstance(test, BetsTest) else 0.0,
             recent_ns=RECENT_NS,
             itself=_rival(place, [one for one in samples if one.time_ns >= begin_ns], stream),
             rivals=tuple(self._rivals(place, rule, begin_ns)),
             suspects=tuple(self._suspects(samples, held.evidence)),
-            allowed=float(rule.test.events) if isinstance(rule.test, Betting | Poisson) else 0.0,
+            allowed=budget.events if budget.allowed_ns else 0.0,
+            tests_per_s=budget.rate_per_s(now_ns),
+            streams=budget.streams,
         )
 
     def _rivals(self, itself: Place, rule: Rule, begin_ns: int) -> Iterator[records.Rival]:

@@ -117,10 +117,14 @@ def policy(rule: rules.Rule) -> pb.Policy:
             message.rate.CopyFrom(pb.Rate(interval_ns=interval_ns, burst=burst))
         case rules.Level(above=above):
             message.level.CopyFrom(pb.Level(above=above))
-        case rules.Poisson(events=events):
-            message.learned_rate.CopyFrom(pb.Learned(events=events))
-        case rules.Betting(events=events):
-            message.learned_values.CopyFrom(pb.Learned(events=events))
+        case rules.Poisson(allowed_ns=allowed_ns):
+            message.learned_rate.CopyFrom(pb.Learned(allowed_ns=allowed_ns))
+        case rules.Betting(allowed_ns=allowed_ns, above=above):
+            message.learned_values.CopyFrom(pb.Learned(allowed_ns=allowed_ns, above=above))
+        case rules.Rare(interval_ns=interval_ns, allowed_ns=allowed_ns):
+            message.rare.CopyFrom(pb.Rare(interval_ns=interval_ns, allowed_ns=allowed_ns))
+        case rules.Pressure(above=above):
+            message.pressure.CopyFrom(pb.Level(above=above))
         case _:
             assert_never(rule.test)
     if rule.confirm is not None:
@@ -148,6 +152,9 @@ def policy_status(status: frames.RuleStatus) -> pb.PolicyStatus:
         findings=status.findings,
         breaker_open=status.breaker_open,
         reason=status.reason,
+        streams=status.budget.streams,
+        tests_per_second=status.budget.tests_per_s,
+        tests_per_alarm=status.budget.tests_per_alarm,
     )
 
 

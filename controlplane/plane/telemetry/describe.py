@@ -179,7 +179,8 @@ def _evidence(record: records.Evidence) -> Event:
         events.TOTAL: record.itself.total,
     }
     for suspect in record.suspects[:1]:
-        body += f", {suspect.records} of which name {_victim(suspect.path, suspect.pid, suspect.comm)}"
+        who = f"process {suspect.pid} {f'({suspect.comm})' if suspect.comm else ''}".rstrip()
+        body += f", {suspect.records} of which name {suspect.path or who}"
         attributes[events.SUSPECT_RECORDS] = suspect.records
         if suspect.cgroup:
             attributes |= {events.CULPRIT_ID: suspect.cgroup, events.CULPRIT_PATH: suspect.path}

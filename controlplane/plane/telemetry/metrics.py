@@ -104,6 +104,11 @@ def _of_reflexes(status: Status) -> Iterator[Metric]:
     yield _counter("events", "Kernel events delivered", _by(status.events), ("signal",))
     yield _gauge("streams", "Streams followed", [((), status.streams)])
     yield _counter("findings", "Tests that fired", _by(status.findings), ("policy",))
+    looked = {name: budget.streams for name, budget in status.budgets.items()}
+    yield _gauge("policy_streams", "Streams a policy looks at", _by(looked), ("policy",))
+    tests = {name: budget.tests_per_s for name, budget in status.budgets.items() if budget.tests_per_alarm}
+    text = "Decisions a second, over all streams, of a policy with a budget of false alarms"
+    yield _gauge("policy_tests_per_second", text, _by(tests), ("policy",))
     steps = [(_act_and_outcome(key), count) for key, count in status.reflexes.items()]
     yield _counter("reflexes", "Steps of reflexes", steps, ("act", "outcome"))
     yield _counter("refusals", "Steps a guard forbade", _by(status.refusals), ("guard",))

@@ -5,7 +5,20 @@ import json
 import msgspec
 import pytest
 
-from controlplane.link.rules import NS, Confirm, Level, Rate, Rule, Step
+from controlplane.link.frames import BudgetStatus
+from controlplane.link.rules import (
+    NS,
+    Betting,
+    Confirm,
+    Level,
+    Poisson,
+    Pressure,
+    Rare,
+    Rate,
+    Rule,
+    Step,
+    Test,
+)
 from tests.unit.cli.conftest import Ask
 from tests.unit.plane.served import Served
 
@@ -21,7 +34,32 @@ def policies(plane: Served) -> None:
 def test_for_people(ask: Ask) -> None:
     _, row = ask("policies").out.splitlines()
     assert row.startswith("storm   observe")
-    assert "> 500/s, burst 64  freeze for 10s, kill after 5s  api   armed" in row
+    assert [cell.strip() for cell in row.split("  ") if cell][3:] == [
+        *("process.fork", "> 500/s, burst 64", "0", "-", "-"),
+        *("freeze for 10s, kill after 5s", "api", "armed"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("test", "words"),
+    [
+        (Poisson(86_400 * NS), "faster than usual, 1/day by chance"),
+        (Betting(302_400 * NS), "higher than usual, 2/week by chance"),
+        (Betting(NS, 10_000_000), "higher than usual and > 10,000.0 us, 1/s by chance"),
+        (Rare(3600 * NS, 700_000 * NS), "> 1/h, 0.864/week by chance"),
+        (Pressure(4000), "> 40 % for a minute"),
+    ],
+)
+def test_tests_in_words(ask: Ask, plane: Served, test: Test, words: str) -> None:
+    signal = {Betting: "cpu.runq_delay", Pressure: "psi.memory"}.get(type(test), "process.fork")
+    plane.responder.rules = {"p": Rule(name="p", signal=signal, test=test)}
+    assert f"  {words}  " in ask("policies").out
+
+
+def test_a_budget_and_what_it_comes_to(ask: Ask, plane: Served) -> None:
+    plane.responder.rules = {"p": Rule(name="p", signal="process.fork", test=Poisson(86_400 * NS))}
+    plane.responder.budgets = {"p": BudgetStatus(12, 3.14159, 271_433.4)}
+    assert "       12     3.14          271,433  " in ask("policies").out
 
 
 @pytest.mark.parametrize(

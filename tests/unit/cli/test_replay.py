@@ -1,6 +1,7 @@
 """`reflexarc replay` on files: findings as people and machines read them, and all that is no sample."""
 
 import json
+import math
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -112,8 +113,8 @@ def test_the_budget_may_be_given_in_events(files: Files) -> None:
     files.write("cpu.runq_delay", "kind: histogram, false_alarms: 1/day", rows(latencies(Random(3)), 20_000))
     assert files.found() == []
     often = files.found("--events", "100")
-    assert 10 < len(often) <= 200
-    assert {one["threshold"] for one in often} == {100}
+    assert 1 < len(often) <= 200
+    assert [one["threshold"] for one in often] == pytest.approx([math.log2(100)] * len(often))
 
 
 @pytest.mark.parametrize("value", ["-1", "1e300", str(2**32)])

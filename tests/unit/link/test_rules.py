@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from controlplane.link.rules import (
-    MAX_EVENTS,
+    MAX_ALLOWED_NS,
     MAX_GLOB,
     MAX_GLOBS,
     MAX_LADDER,
@@ -17,6 +17,8 @@ from controlplane.link.rules import (
     Confirm,
     Level,
     Poisson,
+    Pressure,
+    Rare,
     Rate,
     Rule,
     Scope,
@@ -59,8 +61,12 @@ def changed(**fields: object) -> Rule:
         changed(test=Level(1)),
         changed(test=Level(MAX_LEVEL)),
         changed(test=Rate(interval_ns=1, burst=MAX_SPAN_NS)),
-        changed(test=Poisson(2), confirm=CONFIRM),
-        changed(test=Poisson(MAX_EVENTS), ladder=(Step("freeze", for_ns=1),)),
+        changed(test=Poisson(NS), confirm=CONFIRM),
+        changed(test=Poisson(MAX_ALLOWED_NS), ladder=(Step("freeze", for_ns=1),)),
+        changed(test=Rare(1, NS), confirm=CONFIRM),
+        changed(test=Rare(MAX_SPAN_NS, MAX_ALLOWED_NS), confirm=CONFIRM),
+        changed(test=Pressure(1)),
+        changed(test=Pressure(9999)),
         changed(confirm=CONFIRM),
         changed(confirm=Confirm("process.exec", Rate(interval_ns=1, burst=MAX_SPAN_NS), MAX_SPAN_NS)),
         changed(test=Rate(interval_ns=MAX_SPAN_NS, burst=1)),
@@ -107,21 +113,27 @@ def test_taken(rule: Rule) -> None:
         ({"test": Level(0)}, "spec.test.above"),
         ({"test": Level(-1)}, "spec.test.above"),
         ({"test": Level(MAX_LEVEL + 1)}, "spec.test.above"),
-        ({"test": Poisson(1), "confirm": CONFIRM}, "spec.test.false_alarms"),
-        ({"test": Poisson(MAX_EVENTS + 1), "confirm": CONFIRM}, "spec.test.false_alarms"),
-        ({"test": Poisson(1000)}, "spec.ladder[1].act"),
-        ({"test": Betting(1000), "confirm": CONFIRM}, "spec.test.kind"),
+        ({"test": Poisson(NS - 1), "confirm": CONFIRM}, "spec.test.false_alarms"),
+        ({"test": Poisson(MAX_ALLOWED_NS + 1), "confirm": CONFIRM}, "spec.test.false_alarms"),
+        ({"test": Poisson(NS)}, "spec.ladder[1].act"),
+        ({"test": Rare(NS, NS)}, "spec.ladder[1].act"),
+        ({"test": Betting(NS), "confirm": CONFIRM}, "spec.test.kind"),
+        ({"test": Rare(0, NS), "confirm": CONFIRM}, "spec.test.above"),
+        ({"test": Rare(MAX_SPAN_NS + 1, NS), "confirm": CONFIRM}, "spec.test.above"),
+        ({"test": Rare(NS, 0), "confirm": CONFIRM}, "spec.test.false_alarms"),
+        ({"test": Pressure(0)}, "spec.test.above"),
+        ({"test": Pressure(10_000)}, "spec.test.above"),
         ({"confirm": Confirm("process.fork", Rate(NS, 1))}, "spec.confirm.signal"),
         ({"confirm": Confirm("psi memory", Level(1))}, "spec.confirm.signal"),
         ({"confirm": Confirm("psi.memory", Level(0))}, "spec.confirm.above"),
         ({"confirm": Confirm("process.exec", Rate(0, 1))}, "spec.confirm.above"),
-        ({"confirm": Confirm("process.exec", Rate(NS, 0))}, "spec.confirm.over"),
+        ({"confirm": Confirm("process.exec", Rate(NS, -1))}, "spec.confirm.over"),
         ({"confirm": Confirm("psi.memory", Level(1), 0)}, "spec.confirm.within"),
         ({"confirm": Confirm("psi.memory", Level(1), MAX_SPAN_NS + 1)}, "spec.confirm.within"),
         ({"test": Rate(interval_ns=0, burst=1)}, "spec.test.above"),
         ({"test": Rate(interval_ns=-1, burst=1)}, "spec.test.above"),
         ({"test": Rate(interval_ns=MAX_SPAN_NS + 1, burst=1)}, "spec.test.above"),
-        ({"test": Rate(interval_ns=NS, burst=0)}, "spec.test.over"),
+        ({"test": Rate(interval_ns=NS, burst=-1)}, "spec.test.over"),
         ({"test": Rate(interval_ns=2, burst=MAX_SPAN_NS)}, "spec.test.over"),
         ({"ladder": (Step("observe"),) * (MAX_LADDER + 1)}, "spec.ladder"),
         ({"ladder": (Step("observe"), Step("kill", for_ns=1))}, "spec.ladder[1].for"),
@@ -142,13 +154,20 @@ def test_refused(fields: dict[str, Any], at: str) -> None:
     assert {problem.partition(": ")[0] for problem in found} == {at}
 
 
-LEARNED: dict[Any, bool] = {Rate: False, Level: False, Poisson: True, Betting: True}
+LEARNED: dict[Any, bool] = {
+    Rate: False,
+    Level: False,
+    Poisson: True,
+    Betting: True,
+    Rare: True,
+    Pressure: False,
+}
 
 
 def test_each_kind_of_test_has_learned_or_not() -> None:
     """What has learned may not kill unconfirmed, so a new kind must be thought about here."""
     assert LEARNED.keys() == set(get_args(Test))
-    assert {kind: is_learned(kind(1, 1) if kind is Rate else kind(1)) for kind in LEARNED} == LEARNED
+    assert {kind: is_learned(kind(1, 1) if kind in (Rate, Rare) else kind(1)) for kind in LEARNED} == LEARNED
 
 
 def test_what_must_be_felt_for_a_rule() -> None:
@@ -157,7 +176,10 @@ def test_what_must_be_felt_for_a_rule() -> None:
 
 
 def test_values_that_are_replayed_may_be_learned() -> None:
-    assert [*faults(changed(test=Betting(1000), confirm=CONFIRM), replayed=True)] == []
+    for above in (0, 10_000_000, MAX_LEVEL):
+        assert [*faults(changed(test=Betting(NS, above), confirm=CONFIRM), replayed=True)] == []
+    for wrong in (Betting(NS - 1), Betting(NS, -1), Betting(NS, MAX_LEVEL + 1)):
+        assert len([*faults(changed(test=wrong, confirm=CONFIRM), replayed=True)]) == 1
 
 
 def test_says_everything_at_once() -> None:

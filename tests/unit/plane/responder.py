@@ -21,6 +21,7 @@ class Responder:
         self.status = STATUS
         self.streams: list[frames.Stream] = []
         self.rules: dict[str, rules.Rule] = {}
+        self.budgets: dict[str, frames.BudgetStatus] = {}
         self._sock = sock
         asyncio.get_running_loop().add_reader(sock, self._read)
 
@@ -44,7 +45,13 @@ class Responder:
             case frames.ListStreams(offset=offset):
                 return frames.Streams(*self._page(self.streams, offset))
             case frames.ListRules(offset=offset):
-                statuses = [frames.RuleStatus(rule=r, effective_mode=r.mode) for r in self.rules.values()]
+                none = frames.BudgetStatus(0)
+                statuses = [
+                    frames.RuleStatus(
+                        rule=rule, effective_mode=rule.mode, budget=self.budgets.get(rule.name, none)
+                    )
+                    for rule in self.rules.values()
+                ]
                 return frames.Rules(*self._page(statuses, offset))
             case frames.ApplyRule(rule=rule, dry_run=dry_run):
                 return self._apply(rule, dry_run=dry_run)

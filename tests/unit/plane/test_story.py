@@ -154,3 +154,24 @@ def test_watchers_are_let_go_when_they_have_read_the_rest() -> None:
                 await watcher.next()
 
     asyncio.run(main())
+
+
+def test_evidence_is_kept_with_its_reflex_and_told_to_nobody() -> None:
+    story = Story()
+
+    async def main() -> records.Record:
+        with story.subscribe() as watcher:
+            feed(story, told.evidence(), NOTICE)
+            return (await watcher.next()).record
+
+    assert asyncio.run(main()) == NOTICE
+    reflex = story.reflex(told.TRACE)
+    assert reflex is not None
+    assert records.EVIDENCE.decode(reflex.evidence) == told.evidence()
+
+
+def test_reflexes_by_the_first_digits_the_newest_first() -> None:
+    story = Story()
+    feed(story, told.finding(bytes(16)), told.finding(trace(1)), told.finding(told.TRACE))
+    assert [reflex.trace_id for reflex in story.named("0000")] == [trace(1), bytes(16)]
+    assert story.named("f") == []

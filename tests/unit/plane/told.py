@@ -2,6 +2,7 @@
 
 from controlplane.link import records
 from controlplane.link.config import Mode
+from controlplane.link.samples import Sample, pack
 
 EVENT_NS = 5_000_000_000
 TRACE = bytes(range(16))
@@ -29,6 +30,37 @@ def finding(trace_id: bytes = TRACE, *, mode: Mode = "enforce") -> records.Findi
         threshold=500.0,
         test="rate",
         mode=mode,
+    )
+
+
+def samples() -> list[Sample]:
+    """A storm that doubles: eight records of ever more forks by one parent."""
+    return [
+        Sample(
+            time_ns=EVENT_NS - (7 - number) * 10_000_000,
+            value=2.0**number,
+            statistic=6.35 * 2**number,
+            weight=2**number,
+            pid=1227 + number,
+            parent=1200,
+            who=99,
+        )
+        for number in range(8)
+    ]
+
+
+def evidence(trace_id: bytes = TRACE) -> records.Evidence:
+    return records.Evidence(
+        time_ns=EVENT_NS + 100_000,
+        trace_id=trace_id,
+        span_id=ROOT,
+        rule="fork-storm",
+        signal="process.fork",
+        trail=pack(samples()),
+        recent_ns=10_000_000_000,
+        itself=records.Rival("/storm", 255, 128.0, 40_255),
+        rivals=(records.Rival("/builds", 64, 16.0, 120_000),),
+        suspects=(records.Suspect(0, "", 1200, "sh", 8, parent=True),),
     )
 
 
@@ -107,3 +139,9 @@ def refused(trace_id: bytes = TRACE) -> records.GuardRefused:
 
 def reflex(trace_id: bytes = TRACE) -> list[records.Record]:
     return [finding(trace_id), intent(trace_id), outcome(trace_id), effect(trace_id), undo(trace_id)]
+
+
+def explained(trace_id: bytes = TRACE) -> list[records.Record]:
+    """A reflex with its evidence, where the journal has it."""
+    first, *rest = reflex(trace_id)
+    return [first, *rest[:2], evidence(trace_id), *rest[2:]]

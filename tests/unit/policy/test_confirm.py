@@ -5,7 +5,8 @@ import pytest
 
 from controlplane.link.rules import NS, Confirm, Level, Rate
 from controlplane.policy.errors import PolicyError
-from tests.unit.policy.test_compile import POLICY, RULE, compiled, with_test
+from tests.unit.policy.test_compile import POLICY, RULE, compiled
+from tests.unit.policy.test_compile_kinds import with_test
 
 LEARNED = "kind: rate, false_alarms: 1/week"
 

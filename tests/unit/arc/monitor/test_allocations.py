@@ -10,6 +10,7 @@ import pytest
 
 from controlplane.arc.monitor import tests as monitored
 from controlplane.arc.monitor.betting import BettingTest
+from controlplane.arc.monitor.budget import Budget
 from controlplane.arc.monitor.counts import PoissonTest
 from controlplane.arc.monitor.levels import PressureTest, SlopeTest
 from controlplane.arc.monitor.ratios import ExceedanceTest, RareTest, RatioTest
@@ -21,9 +22,9 @@ SLACK = 64
 
 TESTS: dict[str, Callable[[], monitored.Test]] = {
     "betting": lambda: BettingTest(10_000),
-    "poisson": lambda: PoissonTest(10_000),
+    "poisson": lambda: PoissonTest(Budget(3600 * 10**9)),
     "ratio": lambda: RatioTest(0.01, 10_000),
-    "rare": lambda: RareTest(10**9, 10_000),
+    "rare": lambda: RareTest(10**9, Budget(3600 * 10**9)),
     "exceedance": lambda: ExceedanceTest(0.01, 10_000),
     "pressure": lambda: PressureTest(10),
     "slope": lambda: SlopeTest(10_000),

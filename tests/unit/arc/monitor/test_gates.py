@@ -12,7 +12,7 @@ from controlplane.arc.monitor.gates import (
     SUMMARY,
     gates_for,
 )
-from controlplane.link.rules import MAX_SPAN_NS, NS, Betting, Level, Poisson, Rate, Rule, Test
+from controlplane.link.rules import MAX_SPAN_NS, NS, Betting, Level, Poisson, Pressure, Rare, Rate, Rule, Test
 
 SIGNALS = ("process.fork", "cpu.runq_delay")
 
@@ -63,24 +63,35 @@ def test_level_zero_lets_everything_above_zero_through() -> None:
 
 
 def test_a_learned_rate_is_told_of_slow_streams_as_well() -> None:
-    gate = gates_for([rule("learned", "process.fork", Poisson(1000))], SIGNALS)["process.fork"]
+    gate = gates_for([rule("learned", "process.fork", Poisson(NS))], SIGNALS)["process.fork"]
     assert gate == Gate(EVER_NS, 0, SUMMARY, 1)
 
 
 def test_beside_a_small_burst_a_learned_rate_is_told_as_often() -> None:
     for order in (1, -1):
-        rules = [rule("r", "process.fork", Rate(NS, 8)), rule("learned", "process.fork", Poisson(1000))]
+        rules = [rule("r", "process.fork", Rate(NS, 8)), rule("learned", "process.fork", Poisson(NS))]
         assert gates_for(rules[::order], SIGNALS)["process.fork"] == Gate(EVER_NS, 0, 1, 1)
 
 
+def test_of_a_rare_thing_each_event_is_told() -> None:
+    rules = [rule("rare", "process.fork", Rare(NS, NS)), rule("learned", "process.fork", Poisson(NS))]
+    for order in (1, -1):
+        assert gates_for(rules[::order], SIGNALS)["process.fork"] == Gate(EVER_NS, 0, 1, 1)
+
+
+def test_what_the_kernel_tells_by_a_trigger_has_no_gate() -> None:
+    pressed = rule("pressed", "psi.memory", Pressure(4000))
+    assert gates_for([pressed], ("psi.memory",))["psi.memory"] == CLOSED
+
+
 def test_bets_are_told_of_and_values_are_not() -> None:
-    rules = [rule("learned", "cpu.runq_delay", Betting(1000))]
+    rules = [rule("learned", "cpu.runq_delay", Betting(NS))]
     assert gates_for(rules, SIGNALS)["cpu.runq_delay"] == Gate(ROUND_NS, NO_LEVEL, 0, OPEN | BETS)
 
 
 def test_beside_bets_a_level_is_told_of_as_well() -> None:
     for order in (1, -1):
-        rules = [rule("r", "cpu.runq_delay", Level(9)), rule("learned", "cpu.runq_delay", Betting(1000))]
+        rules = [rule("r", "cpu.runq_delay", Level(9)), rule("learned", "cpu.runq_delay", Betting(NS))]
         assert gates_for(rules[::order], SIGNALS)["cpu.runq_delay"] == Gate(ROUND_NS, 9, 0, OPEN | BETS)
 
 

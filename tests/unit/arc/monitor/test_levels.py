@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.arc.monitor.levels import FAST_NS, PressureTest, SlopeTest
+from controlplane.arc.monitor.levels import FAST_NS, HOLD_NS, SLOW_NS, PressureTest, SlopeTest
 from controlplane.link.rules import NS
 from tests.unit.arc.monitor.series import autoregressive
 from tests.unit.arc.monitor.unhurried import unhurried
@@ -43,15 +43,39 @@ def test_a_short_peak_is_not_pressure() -> None:
     assert not any(pressed(test, 10, 100, 100) + pressed(test, 100, 10, 110))
 
 
-def test_the_fast_mean_is_an_exponential_one() -> None:
+def test_what_is_told_of_only_while_it_is_high_does_not_add_up() -> None:
+    """Ten seconds of pressure a minute; nothing is told in between."""
+    test = PressureTest(40)
+    for minute in range(60):
+        assert not any(pressed(test, 10, 90, 60 * minute))
+    assert any(pressed(test, 60, 90, 3600))
+
+
+def test_the_slow_mean_is_an_exponential_one() -> None:
     test = PressureTest(1000)
-    mean = import_module("river.stats").EWMean(fading_factor=1 - math.exp(-NS / FAST_NS))
+    mean = import_module("river.stats").EWMean(fading_factor=1 - math.exp(-NS / SLOW_NS))
     mean.update(0)
     for second, value in enumerate(islice(autoregressive(Random(1), 0.5), 200)):
         test.must_update(second * NS, 0, 50 + value, 1)
         if second:
-            assert test._fast == pytest.approx(mean.get())
+            assert test._slow == pytest.approx(mean.get())
         mean.update(50 + value)
+
+
+@given(st.integers(1, 600), st.floats(0, 100))
+def test_a_silence_is_as_if_told_of_pressure_that_fades(seconds: int, value: float) -> None:
+    silent, told = PressureTest(1000), PressureTest(1000)
+    for test in (silent, told):
+        pressed(test, 120, value, 0)
+    last = 119 * NS
+    for step in range(1, 100 * seconds):
+        elapsed = step * NS // 100
+        fading = math.exp(-max(0, elapsed - HOLD_NS) / FAST_NS)
+        told.must_update(last + elapsed, 0, value * fading, 1)
+    end = last + seconds * NS
+    for test in (silent, told):
+        test.must_update(end, 0, 0, 1)
+    assert silent._slow == pytest.approx(told._slow, abs=0.02)
 
 
 def sloped(test: SlopeTest, values: Iterable[float]) -> list[bool]:
@@ -93,3 +117,4 @@ def test_bad_input_is_bounded(values: list[float]) -> None:
         slope.must_update(0, 0, value, 1)
         pressure.must_update(-now, 0, value, 1)
         assert 0 <= slope.statistic <= 2 * slope.threshold
+        assert 0 <= pressure.statistic < math.inf

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controlplane.arc.monitor import tests as monitored
+from controlplane.arc.monitor.budget import Budget, Fixed
 from controlplane.arc.monitor.ratios import RARE_RATIOS, RATIOS, ExceedanceTest, RareTest, RatioTest
 from controlplane.arc.monitor.winnings import MOST, Winnings
 from tests.unit.arc.monitor.series import gaps, latencies
@@ -20,7 +21,7 @@ EVENTS = 1000
 SECOND = 10**9
 MAKERS: dict[str, Callable[[], monitored.Test]] = {
     "ratio": lambda: RatioTest(0.01, EVENTS),
-    "rare": lambda: RareTest(SECOND, EVENTS),
+    "rare": lambda: RareTest(SECOND, Fixed(EVENTS)),
     "exceedance": lambda: ExceedanceTest(0.01, EVENTS),
 }
 
@@ -35,24 +36,32 @@ def sum_over_starts(payoffs: list[float]) -> float:
 
 
 def test_winnings_are_the_sum_over_all_starts() -> None:
-    random, winnings = Random(1), Winnings(2, 10**9)
+    random, winnings = Random(1), Winnings(2)
     payoffs: tuple[list[float], list[float]] = ([], [])
     for _ in range(200):
         for index, each in enumerate(payoffs):
             each.append(random.uniform(0.2, 1.9))
             winnings.must_bet(index, math.log(each[-1]))
-        winnings.must_settle()
+        winnings.must_settle(1e12)
         assert winnings.mean == pytest.approx(sum(map(sum_over_starts, payoffs)) / 2)
 
 
 def test_winnings_are_bounded_and_begin_anew_after_an_alarm() -> None:
-    winnings = Winnings(1, EVENTS)
+    winnings = Winnings(1)
     winnings.must_bet(0, 1e9)
-    assert winnings.must_settle()
-    assert winnings.mean == MOST * EVENTS
+    winnings.must_settle(EVENTS)
+    assert (winnings.open, winnings.mean) == (True, MOST * EVENTS)
     winnings.must_bet(0, math.log(0.5 * math.sqrt(EVENTS) / winnings.mean))
-    assert not winnings.must_settle()
-    assert winnings.mean == 0
+    winnings.must_settle(EVENTS)
+    assert (winnings.open, winnings.mean) == (False, 0)
+
+
+def test_the_threshold_may_move() -> None:
+    winnings = Winnings(1)
+    for threshold, is_open in ((1000, False), (50, True), (10_000, True), (10_000_000, False)):
+        winnings.must_bet(0, math.log(100 / (1 + winnings.mean)))
+        winnings.must_settle(threshold)
+        assert winnings.open is is_open
 
 
 def mean_of(payoffs: Iterable[float]) -> object:
@@ -72,9 +81,9 @@ def test_a_ratio_pays_its_likelihood_ratio(failed: int) -> None:
 
 
 @unhurried
-@given(st.integers(1, 8), st.floats(0, 3))
+@given(st.integers(1, 8), st.floats(0.1, 3))
 def test_rare_events_pay_their_likelihood_ratio(number: int, seconds: float) -> None:
-    test = RareTest(SECOND, 10**9)
+    test = RareTest(SECOND, Fixed(10**9))
     elapsed = int(seconds * SECOND)
     test.must_update(elapsed, 0, number, number)
     assert test.statistic == mean_of(
@@ -89,7 +98,7 @@ def test_healthy_ratios_fire_no_oftener_than_stated() -> None:
 
 
 def test_healthy_rare_events_fire_no_oftener_than_stated() -> None:
-    test, now, fired = RareTest(SECOND, EVENTS), 0, []
+    test, now, fired = RareTest(SECOND, Fixed(EVENTS)), 0, []
     for wait in islice(gaps(Random(3), SECOND), 50_000):
         fired.append(test.must_update(now + wait, now, 1, 1))
         now += wait
@@ -120,8 +129,37 @@ def test_more_failures_are_found(share: float, delay: int) -> None:
 
 
 def test_more_of_a_rare_thing_is_found() -> None:
-    test = RareTest(3600 * SECOND, EVENTS)
-    assert [test.must_update(second * SECOND, 0, 1, 1) for second in range(4)] == [False, True, True, True]
+    test = RareTest(3600 * SECOND, Fixed(EVENTS))
+    assert [test.must_update(second * SECOND, max(0, second - 1) * SECOND, 1, 1) for second in range(5)] == [
+        False,
+        False,
+        True,
+        True,
+        True,
+    ]
+
+
+def test_the_first_of_a_rare_thing_is_no_evidence() -> None:
+    """The kernel counts a stream from its first event on, so there was no time before."""
+    test = RareTest(3600 * SECOND, Fixed(2))
+    assert not test.must_update(SECOND, SECOND, 1, 1)
+    assert test.must_update(2 * SECOND, SECOND, 1, 1)
+
+
+def test_rare_things_keep_to_the_budget() -> None:
+    """Hundred streams at the rate that is allowed, one alarm an hour allowed over all of them."""
+    budget, random = Budget(3600 * SECOND), Random(8)
+    tests = [RareTest(60 * SECOND, budget) for _ in range(100)]
+    told, found, now = [0] * 100, 0, 0
+    while now < 40 * 3600 * SECOND:
+        now += int(random.expovariate(100 / 60) * SECOND)
+        stream = random.randrange(100)
+        before = tests[stream]._winnings.open
+        found += tests[stream].must_update(now, told[stream], 1, 1) and not before
+        told[stream] = now
+    assert budget.events == pytest.approx(6000, rel=0.1)
+    assert tests[0].threshold > 5000
+    assert 0 < found <= 40
 
 
 def test_higher_values_are_found() -> None:
@@ -152,7 +190,7 @@ def test_bad_input_is_bounded(name: str, told: list[tuple[int, int, float, int]]
 
 
 def test_what_is_no_sample_is_no_evidence() -> None:
-    for test in (RatioTest(0.01, 2), RareTest(SECOND, 2), ExceedanceTest(0.01, 2)):
+    for test in (RatioTest(0.01, 2), RareTest(SECOND, Fixed(2)), ExceedanceTest(0.01, 2)):
         for value, weight in ((math.nan, 1), (-1, 0), (math.nan, -5)):
             assert not test.must_update(0, SECOND, value, weight)
         assert test.statistic == 0

@@ -1,5 +1,6 @@
 """Streams: who looks at which cgroup, and that nothing grows without bound."""
 
+import msgspec
 import pytest
 
 from controlplane.arc.kernel.events import Event, EventKind
@@ -88,6 +89,71 @@ def test_a_rule_that_did_not_change_keeps_its_state() -> None:
     assert fired_by(monitor, event(), event()) == []
     monitor.set_rules([kept, rule("other", burst=5)])
     assert fired_by(monitor, event()) == [("kept", 1)]
+
+
+def test_a_rule_that_did_not_change_keeps_its_budget() -> None:
+    learned = Rule(name="learned", signal="process.fork", test=Poisson(3600 * NS))
+    monitor = monitor_with(learned, rule("stated"))
+    budget = monitor.budgets["learned"]
+    assert (budget.allowed_ns, monitor.budgets["stated"].allowed_ns) == (3600 * NS, 0)
+    assert monitor.places[7].probes[1][0].budget is budget
+    monitor.set_rules([learned, rule("stated", burst=5)])
+    assert monitor.budgets["learned"] is budget
+    monitor.set_rules([msgspec.structs.replace(learned, cooldown_ns=5)])
+    assert monitor.budgets["learned"] is not budget
+    assert list(monitor.budgets) == ["learned"]
+
+
+def streams_of(monitor: Monitor, name: str = "r") -> int:
+    return monitor.budgets[name].streams
+
+
+def test_streams_come_and_go() -> None:
+    monitor = monitor_with(rule(cgroups=("/pods/**",)))
+    assert streams_of(monitor) == 1
+    monitor.name(8, "/pods/b")
+    monitor.name(9, "/system")
+    assert streams_of(monitor) == 2
+    monitor.name(8, "/pods/b")
+    monitor.set_rules([rule(cgroups=("/pods/**",))])
+    assert streams_of(monitor) == 2
+    monitor.set_rules([rule(cgroups=("/**",))])
+    assert streams_of(monitor) == 3
+    monitor.forget(8)
+    monitor.forget(8)
+    assert streams_of(monitor) == 2
+    monitor.set_rules([])
+    assert monitor.budgets == {}
+
+
+def test_places_that_go_and_come_while_rules_are_put_in_force() -> None:
+    monitor = monitor_with(rule())
+    monitor.name(8, "/pods/b")
+
+    def breathe() -> None:
+        monitor.forget(8)
+        monitor.name(9, "/pods/c")
+        monitor.name(10, "/pods/d")
+
+    monitor.set_rules([rule(burst=5)], breathe)
+    assert (streams_of(monitor), len(monitor.places), monitor.streams()) == (3, 3, 3)
+
+
+def test_processes_are_streams() -> None:
+    monitor = monitor_with(rule(per="process"))
+    assert streams_of(monitor) == 0
+    for pid in range(streams.MAX_PROCESSES + 10):
+        monitor.places[7].probes[1][0].must_test_for(event(pid=pid))
+    assert streams_of(monitor) == streams.MAX_PROCESSES
+    monitor.forget(7)
+    assert streams_of(monitor) == 0
+
+
+def test_the_streams_of_a_place_that_makes_room_are_gone() -> None:
+    monitor = monitor_with(rule())
+    for cgroup in range(100, 100 + streams.MAX_PLACES):
+        monitor.name(cgroup, f"/many/{cgroup}")
+    assert streams_of(monitor) == streams.MAX_PLACES
 
 
 def test_a_cgroup_that_is_gone_leaves_nothing() -> None:

@@ -4,8 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controlplane.arc.monitor.budget import Budget
 from controlplane.arc.monitor.tests import LevelTest, RateTest, make_test
-from controlplane.link.rules import NS, Betting, Level, Poisson, Rate
+from controlplane.link.rules import NS, Betting, Level, Poisson, Pressure, Rare, Rate
+from controlplane.link.rules import Test as Parameters
 
 MS = NS // 1000
 
@@ -60,5 +62,25 @@ def test_level(value: int, *, fires: bool) -> None:
 def test_every_kind_of_parameters_has_a_test() -> None:
     assert make_test(Rate(1, 1)).kind == "rate"
     assert make_test(Level(1)).kind == "level"
-    assert make_test(Poisson(2)).kind == "poisson"
-    assert make_test(Betting(2)).kind == "betting"
+    assert make_test(Poisson(NS)).kind == "poisson"
+    for replayed in (False, True):
+        assert make_test(Betting(NS), replayed=replayed).kind == "histogram"
+    assert make_test(Rare(NS, NS)).kind == "rare"
+    assert make_test(Pressure(4000)).kind == "pressure"
+
+
+@pytest.mark.parametrize("parameters", [Poisson(3600 * NS), Rare(NS // 1000, 3600 * NS)])
+def test_those_of_one_rule_share_a_budget(parameters: Parameters) -> None:
+    """One of them decides a hundred times as often as the other, which hears of it."""
+    budget = Budget(3600 * NS)
+    busy, calm = make_test(parameters, budget), make_test(parameters, budget)
+    for now in range(NS // 100, 100 * NS, NS // 100):
+        busy.must_update(now, now - NS // 100, 1, 1)
+    before = calm.threshold
+    for now in range(0, 100 * NS, NS):
+        calm.must_update(100 * NS + now, 99 * NS + now, 1, 1)
+    assert calm.threshold > before
+
+
+def test_one_that_shares_none_has_a_budget_of_its_own() -> None:
+    assert make_test(Rare(NS, 3600 * NS)).threshold == pytest.approx(3600, rel=0.01)

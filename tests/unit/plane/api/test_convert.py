@@ -3,7 +3,8 @@
 import msgspec
 import pytest
 
-from controlplane.link.rules import Betting, Level, Poisson, Rule, Test
+from controlplane.link.frames import BudgetStatus, RuleStatus
+from controlplane.link.rules import NS, Betting, Level, Poisson, Pressure, Rare, Rule, Test
 from controlplane.plane.api import convert
 from controlplane.plane.story import Step, Story, Told
 from controlplane.wire import management_pb2 as pb
@@ -59,7 +60,23 @@ def test_a_policy_shows_the_test_it_has() -> None:
     assert (policy.WhichOneof("test"), policy.level.above, policy.mode) == ("level", 5_000_000, pb.MODE_OFF)
 
 
-@pytest.mark.parametrize(("test", "field"), [(Poisson(99), "learned_rate"), (Betting(99), "learned_values")])
-def test_a_policy_shows_what_it_learns(test: Test, field: str) -> None:
+@pytest.mark.parametrize(
+    ("test", "field", "message"),
+    [
+        (Poisson(99), "learned_rate", pb.Learned(allowed_ns=99)),
+        (Betting(99, 5), "learned_values", pb.Learned(allowed_ns=99, above=5)),
+        (Rare(7, 99), "rare", pb.Rare(interval_ns=7, allowed_ns=99)),
+        (Pressure(4000), "pressure", pb.Level(above=4000)),
+    ],
+)
+def test_a_policy_shows_what_is_allowed(test: Test, field: str, message: object) -> None:
     policy = convert.policy(Rule(name="p", signal="process.fork", test=test))
-    assert (policy.WhichOneof("test"), getattr(policy, field).events) == (field, 99)
+    assert (policy.WhichOneof("test"), getattr(policy, field)) == (field, message)
+
+
+def test_a_policy_shows_what_its_budget_comes_to() -> None:
+    rule = Rule(name="p", signal="process.fork", test=Poisson(NS))
+    status = convert.policy_status(
+        RuleStatus(rule=rule, effective_mode="observe", budget=BudgetStatus(3, 0.5, 43_200))
+    )
+    assert (status.streams, status.tests_per_second, status.tests_per_alarm) == (3, 0.5, 43_200)

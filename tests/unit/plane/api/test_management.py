@@ -256,3 +256,41 @@ def test_an_arc_that_does_not_answer(client: Client, plane: Served, monkeypatch:
     plane.responder.silent = True
     with pytest.raises(ConnectError, match="does not answer"):
         client.status()
+
+
+def test_explain(client: Client, plane: Served) -> None:
+    plane.feed(*told.explained())
+    explained = client.explain(told.TRACE.hex()[:4])
+    assert explained.reflex == client.reflex(told.TRACE.hex())
+    evidence = explained.evidence
+    assert [sample.since_event_ns for sample in evidence.trail] == [
+        sample.time_ns - told.EVENT_NS for sample in told.samples()
+    ]
+    assert evidence.trail[-1].statistic == 812.8
+    assert (evidence.itself.path, evidence.rivals[0].total) == ("/storm", 120_000)
+    assert (evidence.suspects[0].who.pid, evidence.suspects[0].parent) == (1200, True)
+
+
+def test_explain_a_reflex_without_evidence(client: Client, plane: Served) -> None:
+    plane.feed(*told.reflex())
+    assert not client.explain(told.TRACE.hex()).HasField("evidence")
+
+
+def test_explain_a_reflex_that_is_not_kept_says_where_it_may_be(client: Client) -> None:
+    with pytest.raises(NotFoundError, match="exported"):
+        client.explain(told.TRACE.hex())
+
+
+@pytest.mark.parametrize("name", ["", "0", "abc", "xyz0", "g" * 32, "0" * 33])
+def test_explain_what_is_no_trace(client: Client, name: str) -> None:
+    with pytest.raises(InvalidError) as caught:
+        client.explain(name)
+    assert list(caught.value.fields) == ["id"]
+
+
+def test_explain_what_begins_alike(client: Client, plane: Served) -> None:
+    other = told.TRACE[:2] + bytes(14)
+    plane.feed(*told.reflex(), told.finding(other))
+    with pytest.raises(InvalidError, match="more digits"):
+        client.explain(told.TRACE.hex()[:4])
+    assert client.explain(told.TRACE.hex()[:6]).reflex.trace_id == told.TRACE.hex()

@@ -120,3 +120,30 @@ def test_an_undo_that_rightly_wrote_nothing_says_why(why: str, said: str) -> Non
     event = describe(msgspec.structs.replace(told.undo(), error=why), OFFSET)
     assert said in event.body
     assert (event.severity, event.attributes[events.DETAIL]) == ("info", why)
+
+
+def test_evidence_is_told_in_short() -> None:
+    said = describe(told.evidence(), OFFSET)
+    assert (said.name, said.severity) == (events.EVIDENCE, "info")
+    assert said.body == (
+        "fork-storm: 8 records of process.fork in /storm led to this, 8 of which name process 1200 (sh)"
+    )
+    assert said.attributes == {
+        events.RULE_NAME: "fork-storm",
+        events.SIGNAL: "process.fork",
+        events.RECORDS: 8,
+        events.RECENT: 255,
+        events.TOTAL: 40_255,
+        events.SUSPECT_RECORDS: 8,
+        events.PROCESS_PID: 1200,
+        events.RIVAL_PATH: "/builds",
+        events.RIVAL_RECENT: 64,
+    }
+    assert said.trace_id == told.TRACE
+
+
+def test_evidence_names_a_suspected_cgroup_as_the_culprit() -> None:
+    suspect = records.Suspect(7, "/hog", 0, "", 5)
+    said = describe(msgspec.structs.replace(told.evidence(), suspects=(suspect,)), OFFSET)
+    assert said.body.endswith("5 of which name /hog")
+    assert said.attributes[events.CULPRIT_PATH] == "/hog"

@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
-from controlplane.link.frames import Exemplar, Latency
+from controlplane.link.frames import BudgetStatus, Exemplar, Latency
 from controlplane.plane.telemetry.metrics import PREFIX, Metrics, Snapshot, families
 from tests.unit.plane.responder import STATUS
 
@@ -16,6 +16,7 @@ SNAPSHOT = Snapshot(
         STATUS,
         findings={"fork-storm": 4},
         refusals={"unconfirmed": 8},
+        budgets={"fork-storm": BudgetStatus(8), "learned": BudgetStatus(9, 2.5, 216_000)},
         breaker_open=("kill-all",),
         journal_dropped=5,
         latency=Latency(
@@ -50,6 +51,9 @@ def rendered(snapshot: Snapshot) -> dict[str, float]:
         ('reflexarc_sensor_attached{sensor="cpu"}', 0),
         ('reflexarc_sensor_attached{sensor="process"}', 1),
         ('reflexarc_findings_total{policy="fork-storm"}', 4),
+        ('reflexarc_policy_streams{policy="fork-storm"}', 8),
+        ('reflexarc_policy_streams{policy="learned"}', 9),
+        ('reflexarc_policy_tests_per_second{policy="learned"}', 2.5),
         ('reflexarc_reflexes_total{act="freeze",outcome="ok"}', 1),
         ('reflexarc_refusals_total{guard="unconfirmed"}', 8),
         ('reflexarc_acts_in_force{act="freeze"}', 1),
@@ -72,6 +76,10 @@ def rendered(snapshot: Snapshot) -> dict[str, float]:
 )
 def test_samples(sample: str, value: float) -> None:
     assert rendered(SNAPSHOT)[sample] == value
+
+
+def test_a_policy_without_a_budget_has_no_rate_of_tests() -> None:
+    assert 'reflexarc_policy_tests_per_second{policy="fork-storm"}' not in rendered(SNAPSHOT)
 
 
 def test_exemplars_carry_the_trace() -> None:
