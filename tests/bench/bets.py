@@ -7,7 +7,7 @@ Values of the bench's own choosing, by BPF_PROG_TEST_RUN, timed by the kernel's 
 import resource
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from random import Random
 from statistics import median
@@ -70,10 +70,9 @@ def costs(sensors: Sensors, placing: Placing, rounds: int) -> dict[str, float]:
     for _ in range(rounds):
         for name, how in CONDITIONS.items():
             sensors.set_gates({each: gate(how if each == SIGNAL else 0) for each in sensors.numbers})
-            took = timed(placing, lambda: [placing.value(KEY, value) for value in values])
-            taken.setdefault(name, []).append(took)
+            taken.setdefault(name, []).append(timed(placing, lambda value: placing.value(KEY, value), values))
             book.drain()
-        taken.setdefault("empty", []).append(timed(placing, lambda: [placing.nothing() for _ in values]))
+        taken.setdefault("empty", []).append(timed(placing, lambda _: placing.nothing(), values))
     return {name: median(each) for name, each in taken.items()}
 
 
@@ -82,10 +81,11 @@ def gate(how: int) -> Gate:
     return Gate(ROUND_NS if how else 0, NO_LEVEL if how else 0, 0, how)
 
 
-def timed(placing: Placing, run: Callable[[], object]) -> float:
+def timed(placing: Placing, run: Callable[[int], None], values: Iterable[int]) -> float:
     """Nanoseconds a run of the placing program, by the kernel."""
     before = placing.run_time()
-    run()
+    for value in values:
+        run(value)
     after = placing.run_time()
     return (after[0] - before[0]) / (after[1] - before[1])
 

@@ -57,7 +57,7 @@ class Placing:
 
     def value(self, key: int, value: int, signal: int = Signal.BLOCK_LATENCY) -> None:
         """One value in the stream `key`, which is also the cgroup that it is about."""
-        self._arguments[:] = key, value, signal
+        self._arguments[:] = [key, value, signal]
         if error := _run(self._program, ctypes.byref(self._options)):
             raise OSError(-error, "BPF_PROG_TEST_RUN")
 

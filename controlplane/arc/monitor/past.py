@@ -155,9 +155,7 @@ class Past:
             FRESH[bucket] = 0
         for bucket in range(BUCKETS - first):
             FRESH[bucket + first] = new[bucket] - old[bucket] & 0xFFFFFFFF
-        share = self._baseline.total / SHARE
-        least = FIRST_TABLE if share < FIRST_TABLE else share if share < MOST_TAKEN else MOST_TAKEN
-        weight = least / number if number > least else 1.0
+        weight = MOST_TAKEN / number if number > MOST_TAKEN else 1.0
         fade = exp(-(now_ns - self._told_ns) / DAY_NS) if now_ns > self._told_ns else 1.0
         self._baseline.must_learn(FRESH, number, weight, MEMORY, fade)
         self._baseline.must_set_odds(self.floor)
