@@ -9,7 +9,7 @@ import pytest
 
 from controlplane.arc.kernel.psi import MAX_TRIGGERS, PRESSURE, share_in
 from controlplane.link.records import Finding
-from controlplane.link.rules import Level, Rule, Scope, Step
+from controlplane.link.rules import Level, Pressure, Rule, Scope, Step
 from tests.kernel.conftest import TestCgroup, Turned
 
 Turn = Callable[..., Turned]
@@ -64,6 +64,17 @@ def test_the_pressure_of_the_node_is_that_of_the_root(turn: Turn, cgroup: TestCg
     finding = arc.await_record(Finding, 15)
     assert (finding.path, finding.cgroup) == ("/", mount.stat().st_ino)
     assert finding.value > 500
+
+
+def test_pressure_that_lasts_is_told_of_often_enough(turn: Turn, cgroup: TestCgroup) -> None:
+    """The mean over a minute passes 5 % within seconds; records must come meanwhile, and by themselves."""
+    arc = turn(rule("psi.cpu", 0, cgroup.path, test=Pressure(500)))
+    hog(cgroup)
+    finding = arc.await_record(Finding, 25)
+    psi = next(sensor for sensor in arc.arc.status().sensors if sensor.name == "psi")
+    assert (finding.path, finding.test, finding.threshold) == (cgroup.path, "pressure", 500)
+    assert 500 < finding.statistic < finding.value <= 10_000
+    assert psi.emitted >= 2
 
 
 def test_without_a_rule_no_file_is_open(turn: Turn, cgroup: TestCgroup) -> None:
