@@ -10,14 +10,14 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, TextIO, TypeVar
 
 from controlplane.arc.kernel.cgroups import Cgroups, find_mount
 from controlplane.arc.kernel.descriptors import Timer, open_signals
-from controlplane.arc.kernel.events import COUNT_STREAM, STREAM_KEY, Event, EventKind, Gate
+from controlplane.arc.kernel.events import COUNT_STREAM, STREAM_KEY, VALUE_STREAM, Event, EventKind, Gate
 from controlplane.arc.kernel.keys import label_of
 from controlplane.arc.kernel.libbpf import LibbpfError
 from controlplane.arc.kernel.links import Links
@@ -105,6 +105,11 @@ def _opened(path: str) -> TextIO:
         raise CliError(f"{path} cannot be written: {error.strerror}") from None
 
 
+def _close(fds: Iterable[int]) -> None:
+    for fd in fds:
+        os.close(fd)
+
+
 class Recorder:
     """The events of one signal, from the kernel to lines of a file."""
 
@@ -129,7 +134,9 @@ class Recorder:
         """Of signals that no BPF object feels."""
         match self._signal.sensor:
             case "psi":
-                return Psi(self._cgroups, self.loop, self.must_feel, self._cgroups.walk)
+                values = self._sensors.shared_map("values", STREAM_KEY.size, VALUE_STREAM.size)
+                known = self._cgroups.walk
+                return Psi(self._cgroups, self.loop, self.must_feel, known, values, _close)
             case "link":
                 counts = self._sensors.shared_map("counts", STREAM_KEY.size, COUNT_STREAM.size)
                 return Links(self.loop, self, counts)
