@@ -11,12 +11,14 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 import msgspec
 
 from controlplane.arc.loop import Loop
 from controlplane.link.config import Config
+from controlplane.link.frames import ENCODER, Closing
 
 FIRST_BACKOFF_NS: Final = 100_000_000
 MAX_BACKOFF_NS: Final = 10_000_000_000
@@ -24,6 +26,9 @@ HEALTHY_NS: Final = 60_000_000_000
 """A plane that lived this long is restarted at once again."""
 STOP_SECONDS: Final = 6.0
 LINK_BYTES: Final = 1 << 20
+FILES_A_FRAME: Final = 128
+"""The kernel takes 253 at most."""
+CLOSING: Final = ENCODER.encode(Closing())
 
 
 def spawn(module: str, arguments: Sequence[str], descriptors: Sequence[int]) -> int:
@@ -136,6 +141,18 @@ class Plane:
             self._link.send(frame)
         except OSError:
             self.dropped += 1
+
+    def close_there(self, fds: Sequence[int]) -> None:
+        """Close files: waiting for the last of each, if it takes long, is for the plane while it runs.
+
+        It takes only bytes off the link, so the kernel closes there what came with them.
+        """
+        for first in range(0, len(fds), FILES_A_FRAME):
+            if self._link is not None:
+                with suppress(OSError):
+                    socket.send_fds(self._link, [CLOSING], fds[first : first + FILES_A_FRAME])
+        for fd in fds:
+            os.close(fd)
 
     def _read(self) -> None:
         if self._link is None:

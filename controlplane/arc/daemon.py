@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, Literal
 
 from controlplane import __version__
@@ -16,7 +16,7 @@ from controlplane.arc.commands import Commands
 from controlplane.arc.feeling import Feeling
 from controlplane.arc.kernel.cgroups import Cgroups, find_mount
 from controlplane.arc.kernel.descriptors import Timer, open_signals, read_signal
-from controlplane.arc.kernel.events import COUNT_STREAM, STREAM_KEY, Event
+from controlplane.arc.kernel.events import COUNT_STREAM, STREAM_KEY, VALUE_STREAM, Event
 from controlplane.arc.kernel.links import Links
 from controlplane.arc.kernel.psi import Psi
 from controlplane.arc.kernel.sensors import Sensors
@@ -114,7 +114,11 @@ class Arc:
 
     def _make_sources(self) -> tuple[Source, ...]:
         """Sensors beside those of the ring. They listen to nothing before rules are in force."""
-        psi = Psi(self._cgroups, self.loop, self._feeling.must_feel, self._known)
+        values = self._sensors.shared_map("values", STREAM_KEY.size, VALUE_STREAM.size)
+        psi = Psi(
+            *(self._cgroups, self.loop, self._feeling.must_feel, self._known, values),
+            self._close_files,
+        )
         self._feeling.followers.append(psi)
 
         def must_own(cgroup: int, signal: str) -> bool:
@@ -126,6 +130,9 @@ class Arc:
         links = Links(self.loop, self._feeling, counts)
         self._sensors.all += (psi, links)
         return psi, links
+
+    def _close_files(self, fds: Sequence[int]) -> None:
+        self._plane.close_there(fds)
 
     def _known(self) -> Iterator[tuple[int, str]]:
         """Cgroups that are followed; the ring comes first in between."""

@@ -1,14 +1,17 @@
-"""A CSV of (time, value[, key]) as samples of one signal. Knows nothing of policies.
+"""A CSV of (time, value[, key]), or what `reflexarc record` wrote, as samples of one signal.
 
-The first row may name the columns, in any order. Times are numbers in one unit, or ISO 8601; what they are
-counted from does not matter.
+The first row of a CSV may name the columns, in any order. Times are numbers in one unit, or ISO 8601; what
+they are counted from does not matter. Knows nothing of policies.
 """
 
 import csv
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import chain
 from math import isfinite
 from typing import Final, NamedTuple
+
+import msgspec
 
 NS_OF: Final = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 MOST: Final = 2**63
@@ -32,7 +35,41 @@ class Bad(NamedTuple):
     reason: str
 
 
-def samples(lines: Iterable[str], unit: str = "s") -> Iterator[Sample | Bad]:
+class Line(msgspec.Struct, frozen=True):
+    """One event as it was recorded."""
+
+    time_ns: int
+    value: int | float
+    signal: str
+    key: str = ""
+    weight: int = 1
+
+
+def samples(lines: Iterable[str], unit: str = "s", signal: str = "") -> Iterator[Sample | Bad]:
+    """Every sample; `unit` is that of a CSV, which does not say of which signal it is."""
+    rest = iter(lines)
+    first = next(rest, "")
+    lines = chain((first,), rest)
+    return _recorded(lines, signal) if first.startswith("{") else _listed(lines, unit)
+
+
+def _recorded(lines: Iterable[str], signal: str) -> Iterator[Sample | Bad]:
+    decode = msgspec.json.Decoder(Line).decode
+    for number, text in enumerate(lines, 1):
+        try:
+            line = decode(text)
+        except msgspec.DecodeError as error:
+            yield Bad(number, str(error))
+            continue
+        if line.signal != signal:
+            yield Bad(number, f"is of {line.signal} and not of {signal}")
+        elif abs(line.time_ns) >= MOST or not isfinite(line.value):
+            yield Bad(number, "is beyond what can be counted")
+        else:
+            yield Sample(str(line.time_ns), line.time_ns, line.value, line.key)
+
+
+def _listed(lines: Iterable[str], unit: str) -> Iterator[Sample | Bad]:
     """Every row but the one with names; empty ones are left out."""
     rows = csv.reader(lines)
     columns: Sequence[int] = (0, 1, 2)

@@ -30,7 +30,11 @@ def add_parser(subparsers: Subparsers) -> None:
     """Options of `replay`."""
     parser = subparsers.add_parser("replay", help="run policies over recorded values")
     parser.add_argument(
-        "--csv", required=True, metavar="FILE", help="rows of time, value[, key]; - is standard input"
+        *("--csv", "--recording"),
+        dest="csv",
+        required=True,
+        metavar="FILE",
+        help="rows of time, value[, key], or what `record` wrote; - is standard input",
     )
     parser.add_argument("--policy", required=True, type=Path, metavar="FILE", help="policies of one signal")
     parser.add_argument("--time-unit", choices=NS_OF, default="s", help="of times that are numbers")
@@ -49,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     replay = Replay(rules_from(args.policy), args.events, as_json=args.json)
     try:
         with open(0 if args.csv == "-" else args.csv, newline="", errors="replace") as lines:  # noqa: PTH123  # 0 is stdin
-            replay.feed(samples(lines, args.time_unit))
+            replay.feed(samples(lines, args.time_unit, replay.signal))
     except OSError as error:
         raise CliError(f"{args.csv} cannot be read: {error.strerror}") from None
     replay.conclude()
@@ -73,9 +77,10 @@ class Replay:
 
     def __init__(self, rules: Sequence[Rule], events: int, *, as_json: bool) -> None:
         """`events`: tests between false alarms, 0 for what the budget comes to."""
-        self._counts = BY_NAME[rules[0].signal].kind == "count"
+        self.signal = rules[0].signal
+        self._counts = BY_NAME[self.signal].kind == "count"
         make_budget = (lambda _: Fixed(events)) if events else Budget
-        self._monitor = Monitor({rules[0].signal: 1}, make_budget, replayed=True)
+        self._monitor = Monitor({self.signal: 1}, make_budget, replayed=True)
         self._monitor.set_rules(rules)
         self._keys: dict[str, int] = {}
         self._before: dict[int, int] = {}

@@ -247,7 +247,11 @@ class Changed(msgspec.Struct, frozen=True, tag=True):
     health: dict[str, tuple[bool, str]]
 
 
-Telling = Reply | Changed
+class Closing(msgspec.Struct, frozen=True, tag=True):
+    """Comes with files whose closing takes long: read without room for them, they are closed."""
+
+
+Telling = Reply | Changed | Closing
 
 COMMANDS: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)
 TELLINGS: msgspec.msgpack.Decoder[Telling] = msgspec.msgpack.Decoder(Telling)

@@ -24,6 +24,10 @@ class Sample(NamedTuple):
 SAMPLE: Final = struct.Struct("<qddIIIQ")
 
 
+TIME_AND_WEIGHT: Final = struct.Struct("<q16xI16x")
+"""Of a packed record these two only, where there are many."""
+
+
 def samples_in(packed: bytes) -> list[Sample]:
     """In the order in which they were packed; a torn last one is left out."""
     whole = len(packed) - len(packed) % SAMPLE.size

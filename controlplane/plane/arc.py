@@ -181,6 +181,8 @@ class Arc:
                 self.health = telling.health
                 for listener in self._listeners:
                     listener(self.health)
+            case frames.Closing():
+                pass  # done by reading it
             case _:
                 assert_never(telling)
 

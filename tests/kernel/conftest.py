@@ -20,6 +20,7 @@ from controlplane.arc.daemon import Arc
 from controlplane.arc.kernel.cgroups import find_mount
 from controlplane.arc.reflex.journal import read_records
 from controlplane.link.config import Config
+from controlplane.link.frames import Stream
 from controlplane.link.records import Record
 from controlplane.link.rules import NS, Boot, Rate, Rule, RuleSet, Scope, Step
 from controlplane.link.user_sensors import UserSensor
@@ -166,6 +167,16 @@ class Turned:
     def of(self, kind: type[T]) -> list[T]:
         """Records of one kind."""
         return [record for record in self.records() if isinstance(record, kind)]
+
+    def streams(self) -> Iterator[Stream]:
+        """As they are listed."""
+        offset = 0
+        while True:
+            page = self.arc._commands._streams.page(offset)
+            yield from page.streams
+            offset = page.next_offset
+            if not offset:
+                return
 
     def turn_until(self, true: Callable[[], bool], seconds: float = 10) -> None:
         """Let it react until something is so."""

@@ -1,6 +1,7 @@
 """What is journalled of a real storm and of real delays, so that they can be explained."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -9,7 +10,7 @@ from controlplane.arc.monitor.trail import RECORDS
 from controlplane.link.records import ENCODER, Evidence, Finding, Intent, Outcome
 from controlplane.link.rules import NS, Level, Rate, Rule, Scope, Step
 from controlplane.link.samples import samples_in
-from tests.kernel.conftest import FORKER, TestCgroup, Turned, fork_in, fork_rule
+from tests.kernel.conftest import FORKER, TestCgroup, Turned, await_until, fork_in, fork_rule
 
 BUSY = ("sh", "-c", "while :; do :; done")
 
@@ -21,7 +22,7 @@ def test_a_storm_with_its_records_its_forker_and_its_rival(
     scope = Scope(cgroups=(calm.path, storm.path))
     turned = turn(fork_rule(storm, Step("freeze", for_ns=NS), scope=scope, test=Rate(NS // 100, 100)))
     fork_in(calm.run(*FORKER), 48)
-    turned.turn_until(lambda: any(probe.trail.since(0) for probe in probes(turned, calm)))
+    turned.turn_until(lambda: any(probe.trail.weight_since(0) for probe in probes(turned, calm)))
     forker = storm.run(*FORKER)
     fork_in(forker, 400)
     evidence = turned.await_record(Evidence)
@@ -59,11 +60,16 @@ def test_delays_with_their_histogram_and_whoever_ran_instead(
     for cgroup in (waiting, hog):
         for _ in range(4):
             cgroup.run(*BUSY)
+        await_until(partial(are_in, cgroup, 4), 10)
     turned.turn_until(lambda: any(hog.id in named(each) for each in turned.of(Evidence)), 20)
     last = turned.of(Evidence)[-1]
     assert sum(bucket.count for bucket in last.buckets) >= last.itself.recent
     assert len(samples_in(last.trail)) <= RECORDS
     assert len(ENCODER.encode(last)) <= 4096
+
+
+def are_in(cgroup: TestCgroup, number: int) -> bool:
+    return len(cgroup.read("cgroup.procs").split()) == number
 
 
 def named(evidence: Evidence) -> set[int]:

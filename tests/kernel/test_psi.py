@@ -1,15 +1,20 @@
 """Pressure is felt through the kernel's triggers: which are open, and what fires."""
 
 import contextlib
+import os
+import socket
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from controlplane.arc.children import Plane
 from controlplane.arc.kernel.psi import MAX_TRIGGERS, PRESSURE, share_in
+from controlplane.link.frames import TELLINGS, Closing, Stream
 from controlplane.link.records import Finding
-from controlplane.link.rules import Level, Rule, Scope, Step
+from controlplane.link.rules import Level, Pressure, Rule, Scope, Step
 from tests.kernel.conftest import TestCgroup, Turned
 
 Turn = Callable[..., Turned]
@@ -56,6 +61,18 @@ def test_the_pressure_of_a_cgroup_reaches_the_rule(turn: Turn, cgroup: TestCgrou
     assert (finding.signal, finding.cgroup, finding.path) == ("psi.cpu", cgroup.id, cgroup.path)
     assert 1000 < finding.value <= 10_000
     assert finding.threshold == 1000
+    assert [(each.last, each.peak, each.count, each.unit) for each in psi_streams(arc)] == [
+        (finding.value, finding.value, 1, "%")
+    ]
+    (stream,) = psi_streams(arc)
+    assert (stream.signal, stream.path, sum(stream.histogram)) == ("psi.cpu", cgroup.path, 1)
+    arc.arc._sources[0].follow([])
+    assert psi_streams(arc) == []
+
+
+def psi_streams(arc: Turned) -> list[Stream]:
+    """Those that are listed."""
+    return [each for each in arc.streams() if each.signal.startswith("psi.")]
 
 
 def test_the_pressure_of_the_node_is_that_of_the_root(turn: Turn, cgroup: TestCgroup, mount: Path) -> None:
@@ -64,6 +81,17 @@ def test_the_pressure_of_the_node_is_that_of_the_root(turn: Turn, cgroup: TestCg
     finding = arc.await_record(Finding, 15)
     assert (finding.path, finding.cgroup) == ("/", mount.stat().st_ino)
     assert finding.value > 500
+
+
+def test_pressure_that_lasts_is_told_of_often_enough(turn: Turn, cgroup: TestCgroup) -> None:
+    """The mean over a minute passes 5 % within seconds; records must come meanwhile, and by themselves."""
+    arc = turn(rule("psi.cpu", 0, cgroup.path, test=Pressure(500)))
+    hog(cgroup)
+    finding = arc.await_record(Finding, 25)
+    psi = next(sensor for sensor in arc.arc.status().sensors if sensor.name == "psi")
+    assert (finding.path, finding.test, finding.threshold) == (cgroup.path, "pressure", 500)
+    assert 500 < finding.statistic < finding.value <= 10_000
+    assert psi.emitted >= 2
 
 
 def test_without_a_rule_no_file_is_open(turn: Turn, cgroup: TestCgroup) -> None:
@@ -100,6 +128,26 @@ def test_triggers_follow_cgroups(turn: Turn, make_cgroup: Callable[[], TestCgrou
     assert any(cgroup.path in path for path in pressure_files())
     cgroup.remove()
     arc.turn_until(lambda: not any(cgroup.path in path for path in pressure_files()))
+
+
+def test_whoever_reads_the_link_closes_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten milliseconds for each trigger are too long for the arc, and nothing for the plane."""
+    monkeypatch.setattr("controlplane.arc.children.FILES_A_FRAME", 4)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    plane = Plane.__new__(Plane)
+    plane._link = ours
+    with ours, theirs:
+        fds = [os.open(f"{PRESSURE}/cpu", os.O_RDWR) for _ in range(6)]
+        for fd in fds:
+            os.write(fd, b"some 1900000 2000000\0")
+        began = time.monotonic_ns()
+        plane.close_there(fds)
+        handed_over = time.monotonic_ns() - began
+        assert pressure_files() == []
+        frames = [theirs.recv(65536) for _ in range(2)]
+        assert time.monotonic_ns() - began > handed_over * 4
+    assert [TELLINGS.decode(frame) for frame in frames] == [Closing(), Closing()]
 
 
 def test_what_there_is_no_trigger_for_is_counted(

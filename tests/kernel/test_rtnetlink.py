@@ -14,7 +14,7 @@ import pytest
 from controlplane.arc.kernel.events import COUNT_STREAM, STREAM_KEY, CountStream, Signal
 from controlplane.arc.kernel.links import Links
 from controlplane.arc.monitor.streams import must_place_number
-from controlplane.link.frames import SensorStatus, Stream
+from controlplane.link.frames import SensorStatus
 from controlplane.link.records import Finding
 from controlplane.link.rules import NS, Rate, Rule, Step
 from controlplane.policy.compile import DEFAULTS, rules_of
@@ -89,17 +89,6 @@ def listening(turn: Turn, *rules: Rule) -> Turned:
     return running
 
 
-def streams(running: Turned) -> Iterator[Stream]:
-    """As they are listed."""
-    offset = 0
-    while True:
-        page = running.arc._commands._streams.page(offset)
-        yield from page.streams
-        offset = page.next_offset
-        if not offset:
-            return
-
-
 def sockets() -> list[str]:
     """Netlink sockets of this process that listen to links."""
     table = Path("/proc/thread-self/net/netlink").read_text().splitlines()[1:]
@@ -143,7 +132,7 @@ def test_ups_and_downs_are_counted_by_interface(turn: Turn) -> None:
     for interface in (east, west):
         assert total(running, Signal.NET_LINK_DOWN, interface) == 1
         assert total(running, Signal.NET_LINK_FLAP, interface) == 2
-    assert {(stream.signal, stream.path, stream.count) for stream in streams(running)} >= {
+    assert {(stream.signal, stream.path, stream.count) for stream in running.streams()} >= {
         (signal, interface, count)
         for signal, count in (("net.link_down", 1), ("net.link_flap", 2))
         for interface in ("east", "west")

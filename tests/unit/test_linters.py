@@ -30,7 +30,7 @@ HOT: dict[str, set[str]] = {
     "controlplane.arc.monitor.tests": {"make_test"},
     "controlplane.arc.monitor.tiers": set(),
     "controlplane.arc.monitor.thinning": {"every"},
-    "controlplane.arc.monitor.trail": {"since"},
+    "controlplane.arc.monitor.trail": {"weight_since"},
 }
 """Modules that run per event -> their functions that do not."""
 

@@ -8,12 +8,13 @@ import errno
 import os
 import select
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
 from controlplane.arc.kernel.cgroups import Cgroups
-from controlplane.arc.kernel.events import Event, Signal
+from controlplane.arc.kernel.events import STREAM_KEY, VALUE_STREAM, Event, Signal, ValueStream
+from controlplane.arc.kernel.libbpf import Map
 from controlplane.arc.kernel.sources import Waiting, event_of
 from controlplane.link.frames import SensorStatus
 from controlplane.link.rules import Level, Rule, is_empty
@@ -54,14 +55,22 @@ class Psi:
         loop: Waiting,
         must_feel: Callable[[Event], None],
         known: Callable[[], Iterable[Place]],
+        values: Map,
+        close: Callable[[Sequence[int]], None],
     ) -> None:
-        """`known` are the cgroups there are; of births and deaths from then on `born` and `forget` tell."""
+        """`known` are the cgroups there are; of births and deaths from then on `born` and `forget` tell.
+
+        `values` is the kernel's map of streams. `close` closes files, if it can without waiting: the kernel
+        waits some ten milliseconds for each trigger that goes.
+        """
         self.reason = "" if os.path.isdir(PRESSURE) else f"{PRESSURE} is missing: CONFIG_PSI is off, or psi=0"
         self._cgroups = cgroups
         self._root: Place = (cgroups.id_of("/"), "/")
         self._loop = loop
         self._must_feel = must_feel
         self._known = known
+        self._values = values
+        self._close = close
         self._rules: tuple[Rule, ...] = ()
         self._triggers: dict[tuple[int, str], Trigger] = {}
         self._told = 0
@@ -75,9 +84,7 @@ class Psi:
         for cgroup, path in (self._root, *(self._known() if scoped else ())):
             for resource, level in self._levels(path).items():
                 wanted[cgroup, resource] = level
-        for at, trigger in list(self._triggers.items()):
-            if wanted.get(at) != trigger.level:
-                self._drop(at)
+        self._drop([at for at, trigger in self._triggers.items() if wanted.get(at) != trigger.level])
         for at, level in wanted.items():
             self._listen(at, level)
 
@@ -88,9 +95,7 @@ class Psi:
 
     def forget(self, cgroup: int) -> None:
         """A cgroup is gone."""
-        for resource in NUMBERS:
-            if (cgroup, resource) in self._triggers:
-                self._drop((cgroup, resource))
+        self._drop([at for resource in NUMBERS if (at := (cgroup, resource)) in self._triggers])
 
     def must_have(self, cgroup: int, signal: str) -> bool:
         """Whether there is a trigger of that cgroup's own."""
@@ -165,16 +170,32 @@ class Psi:
             text = os.pread(self._triggers[at].fd, 64, 0)
         except OSError:
             # The cgroup is gone, and an event from the ring will say so as well.
-            self._drop(at)
+            self._drop([at])
             return
         self._told += 1
         cgroup, resource = at
-        self._must_feel(event_of(NUMBERS[resource], cgroup, share_in(text), time.monotonic_ns(), cgroup))
+        share = share_in(text)
+        self._keep(STREAM_KEY.pack(cgroup, NUMBERS[resource], 0), share)
+        self._must_feel(event_of(NUMBERS[resource], cgroup, share, time.monotonic_ns(), cgroup))
 
-    def _drop(self, at: tuple[int, str]) -> None:
-        fd = self._triggers.pop(at).fd
-        self._loop.remove(fd)
-        os.close(fd)
+    def _keep(self, key: bytes, share: int) -> None:
+        """As the kernel keeps the values of other signals."""
+        found = self._values.lookup(key) or bytes(VALUE_STREAM.size)
+        stream = ValueStream._make(VALUE_STREAM.unpack(found))
+        histogram = memoryview(bytearray(stream.histogram)).cast("I")
+        histogram[max(0, share.bit_length() - 1)] += 1
+        kept = stream._replace(
+            total=stream.total + 1, peak=max(stream.peak, share), last=share, histogram=histogram.tobytes()
+        )
+        self._values.must_update(key, VALUE_STREAM.pack(*kept))
+
+    def _drop(self, places: Sequence[tuple[int, str]]) -> None:
+        """Their streams end, too."""
+        fds = [self._triggers.pop(at).fd for at in places]
+        for fd, (cgroup, resource) in zip(fds, places, strict=True):
+            self._loop.remove(fd)
+            self._values.must_delete(STREAM_KEY.pack(cgroup, NUMBERS[resource], 0))
+        self._close(fds)
 
 
 def share_in(text: bytes) -> int:

@@ -7,7 +7,7 @@ has fired.
 from typing import Final
 
 from controlplane.arc.kernel.events import Event
-from controlplane.link.samples import SAMPLE, Sample, samples_in
+from controlplane.link.samples import SAMPLE, TIME_AND_WEIGHT
 
 RECORDS: Final = 32
 """Kept of a stream: 1.4 KB, and none of a stream that was never told."""
@@ -50,8 +50,10 @@ class Trail:
             return bytes(packed[at:]) + bytes(packed[:at])
         return bytes(packed[:at])
 
-    def since(self, time_ns: int) -> list[Sample]:
-        """Those that are not older."""
+    def weight_since(self, time_ns: int) -> int:
+        """Kernel events for which those stand that are not older."""
         if not self._packed or SAMPLE.unpack_from(self._packed, self._at - SIZE)[0] < time_ns:
-            return []
-        return [sample for sample in samples_in(self.must_copy()) if sample.time_ns >= time_ns]
+            return 0
+        return sum(
+            weight for told_ns, weight in TIME_AND_WEIGHT.iter_unpack(self._packed) if told_ns >= time_ns
+        )

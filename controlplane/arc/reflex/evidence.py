@@ -7,16 +7,18 @@ of the wake-up. Bounded in number, in rate and in size.
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from heapq import nlargest
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 from controlplane.arc.kernel.events import Event
 from controlplane.arc.monitor.bets import BetsTest
 from controlplane.arc.monitor.budget import Budget
 from controlplane.arc.monitor.streams import Monitor, Place, Probe
+from controlplane.arc.monitor.trail import Trail
 from controlplane.arc.reflex import telling
 from controlplane.link import records
 from controlplane.link.frames import Stream
-from controlplane.link.rules import NS, Rule
+from controlplane.link.rules import NS
 from controlplane.link.samples import Sample, pack, samples_in
 
 MAX_HELD: Final = 16
@@ -31,6 +33,8 @@ MAX_PATH: Final = 180
 """Bytes; the end of a path tells more than its beginning."""
 MAX_BUCKETS: Final = 40
 PLACES_A_BREATH: Final = 64
+MAX_COMPARED: Final = 1024
+"""Streams, of those that were told of lately: some 5 ms, in which the ring is drained now and then."""
 
 
 class Held(NamedTuple):
@@ -39,6 +43,14 @@ class Held(NamedTuple):
     reflex: telling.Reflex
     evidence: telling.Evidence
     trail: bytes
+
+
+class Busy(NamedTuple):
+    """A place of which something was told lately."""
+
+    place: Place
+    trail: Trail
+    weight: int
 
 
 Read = Callable[[Place, str], Stream | None]
@@ -71,9 +83,12 @@ class Gathering:
         self._append = append
         self._breathe = breathe
         self._arrival_ns = 0
+        self._busiest: dict[str, list[Busy]] = {}
+        """By signal, in this wake-up."""
 
     def tell(self, now_ns: int) -> None:
         """Journal the evidence of what is held; records that come meanwhile go first."""
+        self._busiest.clear()
         while self._held:
             held = self._held.popleft()
             if self._allows(now_ns):
@@ -106,29 +121,37 @@ class Gathering:
             floor=float(test.above) if isinstance(test, BetsTest) else 0.0,
             recent_ns=RECENT_NS,
             itself=_rival(place, [one for one in samples if one.time_ns >= begin_ns], stream),
-            rivals=tuple(self._rivals(place, rule, begin_ns)),
+            rivals=tuple(self._rivals(place, rule.signal, begin_ns)),
             suspects=tuple(self._suspects(samples, held.evidence)),
             allowed=budget.events if budget.allowed_ns else 0.0,
             tests_per_s=budget.rate_per_s(now_ns),
             streams=budget.streams,
         )
 
-    def _rivals(self, itself: Place, rule: Rule, begin_ns: int) -> Iterator[records.Rival]:
-        """Those of which most was told lately."""
-        found = [
-            (place, samples)
-            for place, samples in self._recent(rule.signal, begin_ns)
-            if place is not itself and samples
-        ]
-        for place, samples in nlargest(RIVALS, found, key=lambda each: _weight(each[1])):
-            yield _rival(place, samples, self._read(place, rule.signal))
+    def _rivals(self, itself: Place, signal: str, begin_ns: int) -> Iterator[records.Rival]:
+        """Those of which most was told lately; looked for once in a wake-up."""
+        busiest = self._busiest.get(signal)
+        if busiest is None:
+            # With the stream itself among them.
+            found = nlargest(RIVALS + 1, self._busy(signal, begin_ns), key=lambda busy: busy.weight)
+            busiest = self._busiest[signal] = found
+        for place, trail, _ in [busy for busy in busiest if busy.place is not itself][:RIVALS]:
+            samples = [sample for sample in samples_in(trail.must_copy()) if sample.time_ns >= begin_ns]
+            yield _rival(place, samples, self._read(place, signal))
 
-    def _recent(self, signal: str, begin_ns: int) -> Iterator[tuple[Place, list[Sample]]]:
+    def _busy(self, signal: str, begin_ns: int) -> Iterator[Busy]:
+        """A place once, though several rules may look at it."""
+        left = MAX_COMPARED
         for number, place in enumerate(list(self._monitor.places.values())):
             if number % PLACES_A_BREATH == 0:
                 self._breathe()
-            told = (probe.trail.since(begin_ns) for probe in probes_of(place, signal))
-            yield place, max(told, key=len, default=[])
+            told = ((probe.trail.weight_since(begin_ns), probe.trail) for probe in probes_of(place, signal))
+            weight, trail = max(told, key=itemgetter(0), default=(0, None))
+            if trail is not None and weight:
+                yield Busy(place, trail, weight)
+                left -= 1
+            if not left:
+                return
 
     def _suspects(self, samples: list[Sample], evidence: telling.Evidence) -> Iterator[records.Suspect]:
         """Whom the trail names oftenest: cgroups if it names any but the stream's own, else processes."""
@@ -145,7 +168,7 @@ def _processes(samples: list[Sample], event: Event) -> Iterator[records.Suspect]
     """Those named or, where that is seldom the same, their parents: what forks is the parent."""
     named = oftenest(sample.pid for sample in samples if sample.pid)
     parents = oftenest(sample.parent for sample in samples if sample.parent)
-    by_parent = bool(parents) and parents[0][1] > named[0][1]
+    by_parent = bool(parents) and (not named or parents[0][1] > named[0][1])
     for pid, count in parents if by_parent else named:
         comm = telling.must_text(event.comm) if pid == event.pid else comm_of(pid)
         yield records.Suspect(0, "", pid, comm, count, by_parent)

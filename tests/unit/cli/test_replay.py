@@ -169,3 +169,25 @@ def test_a_recording_is_of_one_signal(files: Files) -> None:
     status, _, err = files.replay()
     assert status == Exit.FAILED
     assert "several" in err
+
+
+def test_what_was_recorded(files: Files) -> None:
+    """Times are nanoseconds, and lines of another signal, torn ones and impossible ones are passed over."""
+    line = '{"time_ns": TIME, "value": VALUE, "weight": 1, "signal": "cpu.runq_delay", "key": "/a"}'
+    good = line.replace("TIME", "7000000001").replace("VALUE", "2000000")
+    bad = (
+        good.replace("cpu.runq_delay", "process.fork"),
+        good.replace("2000000", "1e999"),
+        good.replace("7000000001", "9223372036854775808"),
+        good[:40],
+    )
+    files.write("cpu.runq_delay", "kind: threshold, above: 1ms", "\n".join((good, *bad)))
+    status, out, err = files.replay("--json")
+    found = json.loads(out)
+    assert (status, found["time"], found["key"], found["value"]) == (
+        Exit.DONE,
+        7_000_000_001,
+        "/a",
+        2_000_000,
+    )
+    assert "passed over 4 rows, the first: line 2: is of process.fork and not of cpu.runq_delay" in err

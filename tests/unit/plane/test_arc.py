@@ -1,6 +1,7 @@
 """The plane's end of the link, against a peer that speaks real frames or real rubbish."""
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -155,6 +156,19 @@ def test_health_is_kept_and_told_on_change() -> None:
         await changed.wait()
         assert told == [{}, health]
         assert arc.health == health
+
+    with_link(main)
+
+
+def test_files_that_come_along_are_closed_and_nothing_else() -> None:
+    async def main(arc: Arc, responder: Responder) -> None:
+        reading, writing = os.pipe()
+        socket.send_fds(responder._sock, [frames.ENCODER.encode(frames.Closing())], [writing])
+        os.close(writing)
+        assert await arc.ask(status) == STATUS
+        assert os.read(reading, 1) == b""
+        os.close(reading)
+        assert not arc.counters
 
     with_link(main)
 

@@ -39,10 +39,10 @@ def test_the_last_ones_in_order(number: int) -> None:
 
 
 @pytest.mark.parametrize(("since", "found"), [(0, RECORDS), (35, 5), (39, 1), (40, 0)])
-def test_those_since_a_time(since: int, found: int) -> None:
-    assert len(noted(*range(40)).since(since)) == found
+def test_events_since_a_time(since: int, found: int) -> None:
+    assert noted(*range(40)).weight_since(since) == 3 * found
 
 
 def test_nothing_was_told_yet() -> None:
-    assert Trail().since(0) == []
+    assert Trail().weight_since(0) == 0
     assert Trail().must_copy() == b""

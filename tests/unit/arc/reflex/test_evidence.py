@@ -105,6 +105,22 @@ def test_rivals_are_those_of_which_most_was_told_lately() -> None:
     assert bench.breaths == 1
 
 
+def test_a_few_of_many_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("controlplane.arc.reflex.evidence.MAX_COMPARED", 2)
+    bench = Bench(places=5)
+    for cgroup in (5, 4, 3, 1):
+        bench.feel(cgroup)
+    assert [rival.path for rival in bench.tell()[-1].rivals] == ["/c3"]
+
+
+def test_a_process_that_is_not_known_leaves_its_parent() -> None:
+    bench = Bench()
+    bench.feel(1, pid=0)
+    assert [(one.pid, one.parent) for one in bench.tell()[0].suspects] == [(60, True)]
+    bench.feel(1, pid=0, parent=0)
+    assert [one.pid for one in bench.tell()[1].suspects] == [60]
+
+
 def test_a_stream_that_was_not_told_of_lately_is_no_rival() -> None:
     bench = Bench()
     bench.feel(2, NOW - 20 * NS)
