@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from controlplane.arc.children import Plane
-from controlplane.arc.kernel.psi import MAX_TRIGGERS, PRESSURE, share_in
+from controlplane.arc.kernel.psi import LOWEST, MAX_TRIGGERS, PRESSURE, level_of, share_in
 from controlplane.link.frames import TELLINGS, Closing, Stream
 from controlplane.link.records import Finding
 from controlplane.link.rules import Level, Pressure, Rule, Scope, Step
@@ -159,6 +159,10 @@ def test_what_there_is_no_trigger_for_is_counted(
     arc = turn(rule("psi.cpu", 1000, *(each.path for each in made)))
     psi = next(sensor for sensor in arc.arc.status().sensors if sensor.name == "psi")
     assert (psi.lost, psi.attached, psi.hooks) == ({"streams": 1}, True, ("cpu",))
+
+
+def test_a_mean_over_a_minute_is_told_of_the_larger_half() -> None:
+    assert (level_of(Level(2000)), level_of(Pressure(2000)), level_of(Pressure(150))) == (2000, 1000, LOWEST)
 
 
 def test_the_lowest_share_counts(turn: Turn, cgroup: TestCgroup) -> None:

@@ -17,7 +17,7 @@ from controlplane.arc.kernel.events import STREAM_KEY, VALUE_STREAM, Event, Sign
 from controlplane.arc.kernel.libbpf import Map
 from controlplane.arc.kernel.sources import Waiting, event_of
 from controlplane.link.frames import SensorStatus
-from controlplane.link.rules import Level, Rule, is_empty
+from controlplane.link.rules import Level, Pressure, Rule, Test, is_empty
 from controlplane.link.scope import matches
 
 PRESSURE: Final = "/proc/pressure"
@@ -129,7 +129,7 @@ class Psi:
         levels: dict[str, int] = {}
         for rule in self._rules:
             if matches(rule.scope, path) or (is_empty(rule.scope) and path == "/"):
-                level = rule.test.above if isinstance(rule.test, Level) else LOWEST
+                level = level_of(rule.test)
                 resource = RESOURCES[rule.signal]
                 levels[resource] = min(level, levels.get(resource, level))
         return {resource: level for resource, level in levels.items() if level < WHOLE}
@@ -196,6 +196,17 @@ class Psi:
             self._loop.remove(fd)
             self._values.must_delete(STREAM_KEY.pack(cgroup, NUMBERS[resource], 0))
         self._close(fds)
+
+
+def level_of(test: Test) -> int:
+    """Share above which a test must be told. A mean over a minute can do without the smaller half."""
+    match test:
+        case Level(above):
+            return above
+        case Pressure(above):
+            return max(LOWEST, above // 2)
+        case _:
+            return LOWEST
 
 
 def share_in(text: bytes) -> int:
