@@ -1,12 +1,15 @@
 """How likely a finding would be if nothing had changed, in words. Pure."""
 
-from math import exp, isfinite, log2
+from math import exp, exp2, isfinite, log2
 from typing import Final
 
 MOST: Final = 1e18
 """Tests; beyond it chances need no telling apart."""
 WINNINGS: Final = frozenset({"betting", "exceedance", "rare", "ratio"})
-"""Tests whose statistic is how many tests pass, at least, before chance alone brings as much."""
+"""Tests whose statistic is the winnings of a fair game."""
+LEARNED: Final = WINNINGS | {"poisson", "histogram"}
+"""Tests whose threshold is set by how many false alarms are allowed."""
+MOST_OVER: Final = 64.0
 SPANS: Final = (
     (365.25 * 86400, "year"),
     (86400, "day"),
@@ -16,24 +19,28 @@ SPANS: Final = (
 )
 
 
-def tests_until(kind: str, statistic: float) -> float:
-    """Tests that pass, at least, before chance alone brings as much; 0: the test has no such number."""
-    if not isfinite(statistic) or statistic < 0:
+def tests_until(kind: str, statistic: float, threshold: float, allowed: float) -> float:
+    """Tests that pass, at least, before chance alone brings as much; 0: that is not known.
+
+    `allowed`: tests that pass before chance alone brings the threshold.
+    """
+    if not (isfinite(statistic) and isfinite(threshold) and 0 < allowed <= MOST):
         return 0.0
+    over = statistic - threshold
     if kind in WINNINGS:
-        return min(statistic, MOST)
+        return min(allowed * statistic / threshold, MOST) if threshold > 0 and statistic > 0 else 0.0
     match kind:
         case "poisson":
-            return exp(min(statistic, 41.4))
+            return min(allowed * exp(max(-MOST_OVER, min(over, MOST_OVER))), MOST)
         case "histogram":
-            return float(2.0 ** min(statistic, 59.8))
+            return min(allowed * exp2(max(-MOST_OVER, min(over, MOST_OVER))), MOST)
         case _:
             return 0.0
 
 
 def drawn(kind: str, statistic: float) -> float:
     """The height at which it is drawn: winnings in bits, as they double and halve."""
-    return log2(max(1.0, tests_until(kind, statistic))) if kind in WINNINGS else statistic
+    return log2(max(1.0, min(statistic, MOST))) if kind in WINNINGS and statistic > 0 else statistic
 
 
 def chance_words(tests: float, tests_per_s: float, streams: int) -> str:

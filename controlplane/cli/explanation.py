@@ -62,13 +62,15 @@ def folded(lines: Iterable[str]) -> Iterator[str]:
 
 def _why(finding: pb.Finding, evidence: pb.Evidence) -> Iterator[str]:
     yield f"{INDENT}{finding_words(finding)}"
-    tests = chance.tests_until(finding.test, finding.statistic)
+    tests = chance.tests_until(finding.test, finding.statistic, finding.threshold, evidence.allowed)
     if tests:
         words = chance.chance_words(tests, evidence.tests_per_s, evidence.streams)
         yield f"{INDENT}by chance: {words}"
-        if evidence.allowed and evidence.tests_per_s > 0:
+        if evidence.tests_per_s > 0:
             allowed = chance.span_words(evidence.allowed / evidence.tests_per_s)
             yield f"{INDENT}the policy allows one in {allowed}"
+    elif finding.test in chance.LEARNED:
+        yield f"{INDENT}how likely that is by chance is not known"
     else:
         yield f"{INDENT}{_exceeded(finding)}"
     yield from (f"{INDENT}{line}" for line in _taken(finding, evidence, tests))

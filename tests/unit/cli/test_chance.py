@@ -1,5 +1,7 @@
 """What a statistic is worth, and how long it takes chance to bring as much."""
 
+import math
+
 import pytest
 
 from controlplane.cli import chance
@@ -7,25 +9,30 @@ from controlplane.cli.chance import MOST, chance_words, drawn, span_words
 
 
 @pytest.mark.parametrize(
-    ("kind", "statistic", "tests"),
+    ("kind", "statistic", "threshold", "tests"),
     [
-        ("betting", 1e6, 1e6),
-        ("poisson", 0.0, 1.0),
-        ("histogram", 20.0, 2.0**20),
-        ("rate", 812.0, 0.0),
-        ("level", 1e9, 0.0),
-        ("betting", float("nan"), 0.0),
-        ("histogram", float("inf"), 0.0),
-        ("betting", 1e300, MOST),
+        ("betting", 3e6, 1e6, 3e5),
+        ("rare", 1e6, 1e6, 1e5),
+        ("poisson", 14.0, 14.0, 1e5),
+        ("poisson", 15.0, 14.0, 1e5 * math.e),
+        ("histogram", 19.0, 17.0, 4e5),
+        ("rate", 812.0, 500.0, 0.0),
+        ("level", 1e9, 1e8, 0.0),
+        ("betting", math.nan, 1.0, 0.0),
+        ("histogram", math.inf, 1.0, 0.0),
+        ("betting", 1e300, 1.0, MOST),
+        ("poisson", 1e300, 1.0, MOST),
+        ("histogram", 1e300, 1.0, MOST),
+        ("betting", 1.0, 0.0, 0.0),
     ],
 )
-def test_tests_until_chance_brings_as_much(kind: str, statistic: float, tests: float) -> None:
-    assert chance.tests_until(kind, statistic) == tests
+def test_until_chance_brings_as_much(kind: str, statistic: float, threshold: float, tests: float) -> None:
+    assert chance.tests_until(kind, statistic, threshold, 1e5) == pytest.approx(tests)
 
 
-@pytest.mark.parametrize("kind", ["poisson", "histogram"])
-def test_however_great_it_is_it_is_a_number(kind: str) -> None:
-    assert MOST / 2 < chance.tests_until(kind, 1e300) <= 1.01 * MOST
+@pytest.mark.parametrize("allowed", [0.0, -1.0, math.nan, math.inf])
+def test_without_a_budget_nothing_is_claimed(allowed: float) -> None:
+    assert chance.tests_until("poisson", 20.0, 10.0, allowed) == 0
 
 
 def test_winnings_are_drawn_in_bits() -> None:

@@ -117,9 +117,9 @@ def test_who_ran_instead() -> None:
 @pytest.mark.parametrize(
     ("test", "statistic", "threshold", "words"),
     [
-        ("histogram", 29.7, 28.0, "at most once in 10 days on this node, if nothing had changed (8.72e+08"),
-        ("poisson", 14.0, 13.0, "at most once in 20 minutes on this node, if nothing had changed (1.2e+06"),
-        ("betting", 1e9, 1e8, "at most once in 12 days on this node, if nothing had changed (1e+09"),
+        ("histogram", 30.0, 29.0, "at most once in 20 days on this node, if nothing had changed (1.73e+09"),
+        ("poisson", 21.0, 21.0, "at most once in 10 days on this node, if nothing had changed (8.64e+08"),
+        ("betting", 1e9, 1e8, "at most once in 100 days on this node, if nothing had changed (8.64e+09"),
     ],
 )
 def test_what_chance_would_have_done(test: str, statistic: float, threshold: float, words: str) -> None:
@@ -134,7 +134,9 @@ def test_what_chance_would_have_done(test: str, statistic: float, threshold: flo
 
 def test_without_a_measured_rate_chance_is_told_in_tests() -> None:
     finding = msgspec.structs.replace(told.finding(), test="poisson", statistic=14.0, threshold=13.0)
-    assert "at most once in 1.2e+06 tests of this policy" in "\n".join(page(finding, told.evidence()))
+    evidence = msgspec.structs.replace(told.evidence(), allowed=1e6)
+    assert "at most once in 2.72e+06 tests of this policy" in "\n".join(page(finding, evidence))
+    assert "    how likely that is by chance is not known" in page(finding, told.evidence())
 
 
 def test_in_the_cooldown_of_an_earlier_one() -> None:
@@ -199,6 +201,7 @@ def test_any_evidence_makes_a_page_that_is_not_too_wide(data: st.DataObject) -> 
         itself=data.draw(RIVALS),
         rivals=tuple(data.draw(st.lists(RIVALS, max_size=5))),
         floor=data.draw(NUMBERS),
+        allowed=data.draw(NUMBERS),
         tests_per_s=data.draw(NUMBERS),
     )
     lines = page(finding, evidence)

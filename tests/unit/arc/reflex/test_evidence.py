@@ -2,6 +2,7 @@
 
 from collections import deque
 
+import msgspec
 import pytest
 
 from controlplane.arc.kernel.events import Event
@@ -25,7 +26,7 @@ from controlplane.arc.reflex.evidence import (
 from controlplane.arc.reflex.victims import Victim
 from controlplane.link.frames import Stream
 from controlplane.link.records import ENCODER, Bucket, Evidence, Record
-from controlplane.link.rules import NS, Rate, Rule
+from controlplane.link.rules import NS, Poisson, Rate, Rule
 from controlplane.link.samples import samples_in
 
 NOW = 100 * NS
@@ -103,6 +104,20 @@ def test_rivals_are_those_of_which_most_was_told_lately() -> None:
     ]
     assert len(evidence.rivals) == RIVALS
     assert bench.breaths == 1
+
+
+def test_a_rule_that_learns_is_told_with_its_budget() -> None:
+    learning = msgspec.structs.replace(rule(), test=Poisson(allowed_ns=7 * 86400 * NS))
+    bench = Bench(learning)
+    for number in range(1000):
+        bench.feel(1, NOW + number * NS // 100)
+    place = bench.places[0]
+    bench.fired(place, place, NOBODY, learning, monitored.RateTest(Rate(NS, 1)), event_of(1, 1, 1, NOW))
+    (evidence,) = bench.tell(NOW + 10 * NS)
+    budget = bench.monitor.budgets["storm"]
+    assert evidence.allowed == budget.events > 2
+    assert evidence.tests_per_s == budget.rate_per_s(NOW + 10 * NS) > 0
+    assert evidence.streams == budget.streams == 2
 
 
 def test_a_few_of_many_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
