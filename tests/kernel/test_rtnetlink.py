@@ -1,6 +1,8 @@
 """Interfaces of a network namespace of the test's own go down and up, and the arc feels it by rtnetlink."""
 
 import ctypes
+import io
+import json
 import os
 import socket
 import subprocess
@@ -13,13 +15,17 @@ import pytest
 
 from controlplane.arc.kernel.events import COUNT_STREAM, STREAM_KEY, CountStream, Signal
 from controlplane.arc.kernel.links import Links
+from controlplane.arc.kernel.sensors import Sensors
 from controlplane.arc.monitor.streams import must_place_number
+from controlplane.cli.record import Recorder
 from controlplane.link.frames import SensorStatus
 from controlplane.link.records import Finding
 from controlplane.link.rules import NS, Rate, Rule, Step
+from controlplane.link.signals import BY_NAME
 from controlplane.policy.compile import DEFAULTS, rules_of
 from controlplane.policy.load import read_bytes
 from tests.kernel.conftest import Turned
+from tests.patience import patient
 
 Turn = Callable[..., Turned]
 
@@ -185,3 +191,25 @@ def test_what_the_socket_could_not_hold_is_counted_and_looked_up(turn: Turn) -> 
         batch.communicate("link set east down\nlink set east up\n" * 400 + "link set east down\n")
     running.turn_until(lambda: sensor(running).lost["overrun"] > 0)
     running.turn_until(lambda: links(running)._up[east] is False)
+
+
+def test_what_the_kernel_announces_can_be_recorded() -> None:
+    sensors, out = Sensors(), io.StringIO()
+    try:
+        recorder = Recorder(sensors, BY_NAME["net.link_down"], out)
+        recorder.open_gate()
+        source = recorder._source
+        assert isinstance(source, Links)
+        while not source._up.get(socket.if_nametoindex("east")):
+            recorder.loop.must_turn(patient(10))
+        ip("link", "set", "east", "down")
+        while recorder.taken < 2:
+            recorder.loop.must_turn(patient(10))
+        recorder.close_gate()
+    finally:
+        sensors.close()
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert {(line["signal"], line["key"], line["value"]) for line in lines} == {
+        ("net.link_down", "east", 1),
+        ("net.link_down", "west", 1),
+    }
