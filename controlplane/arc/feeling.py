@@ -87,7 +87,7 @@ class Feeling:
             self._monitor.must_feel_bet(place, event, self._engine.must_begin)
             self._bookmaker.note(event)
         else:
-            self._bookmaker.summarise(event, place.bets(event.signal))
+            self._bookmaker.summarise(event, self._monitor.bets(place, event.signal))
 
     def _must_place(self, event: Event) -> Place | None:
         number = event.signal

@@ -90,7 +90,7 @@ class StreamReader:
             count=total,
             last=last,
             peak=peak,
-            rules=tuple(probe.rule.name for probe in place.probes.get(number, ())),
+            rules=tuple(rule.name for rule in place.rules_of(number)),
             histogram=histogram,
         )
 

@@ -14,12 +14,16 @@ SLOTS: Final = 10240
 """BET_SLOTS of bpf/events.h; slot 0 is nobody's."""
 
 
+CHUNK: Final = 256
+"""Slots that are mapped at a time, whole pages; what is mapped of such a map is resident."""
+
+
 class Bets:
     """Slots by number, as records of the kernel name them."""
 
     def __init__(self, odds_fd: int, bets_fd: int, free: Map) -> None:
-        self._odds = mmap.mmap(odds_fd, _pages(SLOTS * ODDS.size))
-        self._bets = mmap.mmap(bets_fd, _pages(SLOTS * BET.size), prot=mmap.PROT_READ)
+        self._odds = _Chunks(odds_fd, ODDS.size, mmap.PROT_READ | mmap.PROT_WRITE)
+        self._bets = _Chunks(bets_fd, BET.size, mmap.PROT_READ)
         self._free = free
         self._opened = False
 
@@ -34,13 +38,13 @@ class Bets:
         """What the kernel has counted; raises IndexError for a slot that is none."""
         if not 0 < slot < SLOTS:
             raise IndexError(slot)
-        return Bet._make(BET.unpack_from(self._bets, slot * BET.size))
+        return Bet._make(BET.unpack_from(*self._bets.must_find(slot)))
 
     def must_set(
         self, slot: int, key: int, threshold: int, over: int, most: int, half: int, due: int, scores: bytes
     ) -> None:
         """See struct odds."""
-        ODDS.pack_into(self._odds, slot * ODDS.size, threshold, over, most, half, due, scores, key)
+        ODDS.pack_into(*self._odds.must_find(slot), threshold, over, most, half, due, scores, key)
 
     def close(self) -> None:
         """Unmap."""
@@ -48,5 +52,26 @@ class Bets:
         self._bets.close()
 
 
-def _pages(size: int) -> int:
-    return -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
+class _Chunks:
+    """An array map, mapped as far as it is used. The kernel hands out low numbers first."""
+
+    def __init__(self, fd: int, size: int, access: int) -> None:
+        self._fd, self._size, self._access = fd, size, access
+        self._chunks: dict[int, mmap.mmap] = {}
+
+    def must_find(self, slot: int) -> tuple[mmap.mmap, int]:
+        """Memory, and where the slot lies in it."""
+        number, within = divmod(slot, CHUNK)
+        return self._chunks.get(number) or self.map(number), within * self._size
+
+    def map(self, number: int) -> mmap.mmap:
+        """A chunk in which a slot is used for the first time."""
+        length = CHUNK * self._size
+        chunk = mmap.mmap(self._fd, length, prot=self._access, offset=number * length)
+        self._chunks[number] = chunk
+        return chunk
+
+    def close(self) -> None:
+        """Unmap."""
+        for chunk in self._chunks.values():
+            chunk.close()

@@ -68,36 +68,39 @@ class Probe:
 
 
 Probes = dict[int, tuple[Probe, ...]]
-"""By number of the signal."""
+"""By number of the signal; made when a stream is felt for the first time, for most never are."""
+
+Lookers = Mapping[int, tuple[tuple[Rule, Budget], ...]]
+"""Rules that look at a place, by number of their signal, each with its budget."""
 
 
 class Place:
     """Where signals are felt: a cgroup, or with `signal` set the one stream of a device, a CPU ..."""
 
-    __slots__ = ("cgroup", "key", "path", "probes", "signal", "watches")
+    __slots__ = ("cgroup", "key", "lookers", "path", "probes", "signal", "watches")
 
-    def __init__(self, cgroup: int, path: str, probes: Probes, signal: int = 0, key: int = 0) -> None:
+    def __init__(self, cgroup: int, path: str, signal: int = 0, key: int = 0) -> None:
         self.cgroup = cgroup
         """0 for any other place."""
         self.path = path
         """Of the cgroup, or what people call the other place."""
-        self.probes = probes
+        self.lookers: Lookers = {}
+        """The same object in all places that the same rules look at."""
+        self.probes: Probes = {}
         self.watches: Watches = {}
         self.signal = signal
         self.key = key or cgroup
 
-    def bets(self, number: int) -> Iterator[BetsTest]:
-        """Tests of bets on a signal in force here."""
-        for probe in self.probes.get(number | BETS, ()):
-            if isinstance(probe.test, BetsTest):
-                yield probe.test
-
     def rules(self) -> Iterator[Rule]:
         """All rules that look at it."""
-        return (probe.rule for probes in self.probes.values() for probe in probes)
+        return (rule for lookers in self.lookers.values() for rule, _ in lookers)
+
+    def rules_of(self, number: int) -> Iterator[Rule]:
+        """Those that look at one signal."""
+        return (rule for at in (number, number | BETS) for rule, _ in self.lookers.get(at, ()))
 
 
-NOBODY: Final = Place(0, "", {})
+NOBODY: Final = Place(0, "")
 """Stands for a cgroup that is not known (any more)."""
 
 
@@ -138,6 +141,8 @@ class Monitor:
         self._replayed = replayed
         self.confirming = Confirming(numbers)
         self._rules: tuple[Rule, ...] = ()
+        self._lookers: dict[int, Lookers] = {}
+        """By which of the rules look, a bit for each."""
         self._remembered: dict[tuple[str, int], tuple[float, ...]] = {}
         self.budgets: dict[str, Budget] = {}
         """By rule."""
@@ -156,29 +161,27 @@ class Monitor:
         self.budgets = {
             rule.name: before.get(rule) or self._make_budget(allowance_ns(rule.test)) for rule in self._rules
         }
+        self._lookers.clear()
         for number, (at, place) in enumerate(list(self.places.items())):
             if number % PLACES_A_BREATH == 0:
                 breathe()
             if self.places.get(at) is place:
-                kept = {probe.rule: probe for probes in place.probes.values() for probe in probes}
-                place.probes = self._probes(place, kept)
-                place.watches = self._watches(place)
+                self._look(place)
 
     def name(self, cgroup: int, path: str) -> Place:
         """Begin to follow a cgroup."""
-        return self._add(cgroup, Place(cgroup, path, {}))
+        return self._add(cgroup, Place(cgroup, path))
 
     def name_other(self, signal: int, key: int, label: str) -> Place:
         """Begin to follow one signal of a device, a CPU ..."""
-        return self._add(must_place_number(signal, key), Place(0, label, {}, signal, key))
+        return self._add(must_place_number(signal, key), Place(0, label, signal, key))
 
     def _add(self, number: int, place: Place) -> Place:
         """Beyond the bound the one known longest is forgotten."""
         if len(self.places) >= MAX_PLACES:
             self.forget(next(iter(self.places)))
         self.forget(number)
-        place.probes = self._probes(place, {})
-        place.watches = self._watches(place)
+        self._look(place)
         self.places[number] = place
         return place
 
@@ -201,7 +204,10 @@ class Monitor:
 
     def _must_feel(self, place: Place, event: Event, number: int, told: int, fired: Fired) -> None:
         now_ns, value, weight = event.time_ns, event.value, event.weight
-        for probe in place.probes.get(number, ()):
+        probes = place.probes.get(number)
+        if probes is None:
+            probes = self.begin(place, number)
+        for probe in probes:
             test = probe.must_test_for(event)
             fires = test.must_update(now_ns, event.since_ns, told, weight)
             probe.trail.must_note(event, now_ns, value, weight, test.statistic)
@@ -217,20 +223,35 @@ class Monitor:
 
     def saved(self) -> list[SavedTest]:
         """What tests of whole places have learned."""
-        return [
+        now = [
             SavedTest(probe.rule.name, number, probe.test.saved())
             for number, place in self.places.items()
             for probes in place.probes.values()
             for probe in probes
             if isinstance(probe.test, PoissonTest)
         ]
+        before = self._remembered.items()
+        return now + [SavedTest(*key, learned) for key, learned in before if key[1] in self.places]
 
     def remember(self, saved: Iterable[SavedTest]) -> None:
         """Tests that are made from now on begin with what they had learned."""
         self._remembered = {(each.rule, each.place): each.learned for each in saved}
 
-    def _probe(self, rule: Rule, place: Place) -> Probe:
-        probe = Probe(rule, self.budgets[rule.name], replayed=self._replayed)
+    def begin(self, place: Place, number: int) -> tuple[Probe, ...]:
+        """A stream is felt for the first time."""
+        probes = tuple(self._probe(*looker, place) for looker in place.lookers.get(number, ()))
+        place.probes[number] = probes
+        return probes
+
+    def bets(self, place: Place, signal: int) -> Iterator[BetsTest]:
+        """Tests of bets on a signal in force in a place."""
+        number = signal | BETS
+        for probe in place.probes.get(number) or self.begin(place, number):
+            if isinstance(probe.test, BetsTest):
+                yield probe.test
+
+    def _probe(self, rule: Rule, budget: Budget, place: Place) -> Probe:
+        probe = Probe(rule, budget, replayed=self._replayed)
         number = place.cgroup or must_place_number(place.signal, place.key)
         learned = self._remembered.pop((rule.name, number), None)
         if learned is not None and isinstance(probe.test, PoissonTest):
@@ -245,14 +266,33 @@ class Monitor:
     def _watches(self, place: Place) -> Watches:
         return self.confirming.watches(place.cgroup, place.path, place.signal, place.watches)
 
-    def _probes(self, place: Place, kept: Mapping[Rule, Probe]) -> Probes:
-        probes: Probes = {}
-        for rule in self._rules:
-            number = self.numbers[rule.signal]
-            if number == place.signal or (place.cgroup and must_concern(rule, place)):
-                number |= BETS if isinstance(rule.test, Betting) and not self._replayed else 0
-                probes[number] = (*probes.get(number, ()), kept.get(rule) or self._probe(rule, place))
-        return probes
+    def _look(self, place: Place) -> None:
+        """Settle which rules look at a place. Streams that were felt keep the tests of rules that stay."""
+        place.lookers = self._lookers_of(place)
+        place.watches = self._watches(place)
+        kept = {probe.rule: probe for probes in place.probes.values() for probe in probes}
+        place.probes = {
+            number: tuple(kept.get(rule) or self._probe(rule, budget, place) for rule, budget in lookers)
+            for number, lookers in place.lookers.items()
+            if number in place.probes
+        }
+
+    def _lookers_of(self, place: Place) -> Lookers:
+        numbers = [self.numbers[rule.signal] for rule in self._rules]
+        which = sum(
+            1 << at
+            for at, (rule, number) in enumerate(zip(self._rules, numbers, strict=True))
+            if number == place.signal or (place.cgroup and must_concern(rule, place))
+        )
+        if which not in self._lookers:
+            found: dict[int, tuple[tuple[Rule, Budget], ...]] = {}
+            for at, rule in enumerate(self._rules):
+                if which >> at & 1:
+                    in_kernel = isinstance(rule.test, Betting) and not self._replayed
+                    number = numbers[at] | (BETS if in_kernel else 0)
+                    found[number] = (*found.get(number, ()), (rule, self.budgets[rule.name]))
+            self._lookers[which] = found
+        return self._lookers[which]
 
 
 def must_concern(rule: Rule, who: Place) -> bool:

@@ -69,7 +69,7 @@ def test_per_process_each_has_a_test_of_its_own() -> None:
 
 def test_processes_are_bounded() -> None:
     monitor = monitor_with(rule(per="process"))
-    probe = monitor.places[7].probes[1][0]
+    (probe,) = monitor.begin(monitor.places[7], 1)
     for pid in range(streams.MAX_PROCESSES + 10):
         probe.must_test_for(event(pid=pid))
     assert len(probe._tests) == streams.MAX_PROCESSES
@@ -96,7 +96,7 @@ def test_a_rule_that_did_not_change_keeps_its_budget() -> None:
     monitor = monitor_with(learned, rule("stated"))
     budget = monitor.budgets["learned"]
     assert (budget.allowed_ns, monitor.budgets["stated"].allowed_ns) == (3600 * NS, 0)
-    assert monitor.places[7].probes[1][0].budget is budget
+    assert monitor.begin(monitor.places[7], 1)[0].budget is budget
     monitor.set_rules([learned, rule("stated", burst=5)])
     assert monitor.budgets["learned"] is budget
     monitor.set_rules([msgspec.structs.replace(learned, cooldown_ns=5)])
@@ -108,16 +108,39 @@ def streams_of(monitor: Monitor, name: str = "r") -> int:
     return monitor.budgets[name].streams
 
 
+def name(monitor: Monitor, cgroup: int, path: str) -> None:
+    """A cgroup that is felt at once."""
+    monitor.begin(monitor.name(cgroup, path), 1)
+
+
+def test_a_stream_begins_when_it_is_felt() -> None:
+    monitor = monitor_with(rule())
+    assert (streams_of(monitor), monitor.streams()) == (0, 0)
+    fired_by(monitor, event())
+    assert (streams_of(monitor), monitor.streams()) == (1, 1)
+
+
+def test_places_that_the_same_rules_look_at_share_them() -> None:
+    monitor = monitor_with(rule(cgroups=("/pods/**",)), rule("other"))
+    first, second, third = (
+        monitor.name(number, path) for number, path in ((8, "/pods/b"), (9, "/pods/c"), (10, "/system"))
+    )
+    assert first.lookers is second.lookers
+    assert [rule.name for rule in third.rules_of(1)] == ["other"]
+
+
 def test_streams_come_and_go() -> None:
     monitor = monitor_with(rule(cgroups=("/pods/**",)))
+    name(monitor, 7, "/pods/a")
     assert streams_of(monitor) == 1
-    monitor.name(8, "/pods/b")
-    monitor.name(9, "/system")
+    name(monitor, 8, "/pods/b")
+    name(monitor, 9, "/system")
     assert streams_of(monitor) == 2
-    monitor.name(8, "/pods/b")
+    name(monitor, 8, "/pods/b")
     monitor.set_rules([rule(cgroups=("/pods/**",))])
     assert streams_of(monitor) == 2
     monitor.set_rules([rule(cgroups=("/**",))])
+    fired_by(monitor, event(9))
     assert streams_of(monitor) == 3
     monitor.forget(8)
     monitor.forget(8)
@@ -128,12 +151,13 @@ def test_streams_come_and_go() -> None:
 
 def test_places_that_go_and_come_while_rules_are_put_in_force() -> None:
     monitor = monitor_with(rule())
-    monitor.name(8, "/pods/b")
+    name(monitor, 7, "/pods/a")
+    name(monitor, 8, "/pods/b")
 
     def breathe() -> None:
         monitor.forget(8)
-        monitor.name(9, "/pods/c")
-        monitor.name(10, "/pods/d")
+        name(monitor, 9, "/pods/c")
+        name(monitor, 10, "/pods/d")
 
     monitor.set_rules([rule(burst=5)], breathe)
     assert (streams_of(monitor), len(monitor.places), monitor.streams()) == (3, 3, 3)
@@ -143,7 +167,7 @@ def test_processes_are_streams() -> None:
     monitor = monitor_with(rule(per="process"))
     assert streams_of(monitor) == 0
     for pid in range(streams.MAX_PROCESSES + 10):
-        monitor.places[7].probes[1][0].must_test_for(event(pid=pid))
+        fired_by(monitor, event(pid=pid))
     assert streams_of(monitor) == streams.MAX_PROCESSES
     monitor.forget(7)
     assert streams_of(monitor) == 0
@@ -152,12 +176,13 @@ def test_processes_are_streams() -> None:
 def test_the_streams_of_a_place_that_makes_room_are_gone() -> None:
     monitor = monitor_with(rule())
     for cgroup in range(100, 100 + streams.MAX_PLACES):
-        monitor.name(cgroup, f"/many/{cgroup}")
+        name(monitor, cgroup, f"/many/{cgroup}")
     assert streams_of(monitor) == streams.MAX_PLACES
 
 
 def test_a_cgroup_that_is_gone_leaves_nothing() -> None:
     monitor = monitor_with(rule())
+    name(monitor, 7, "/pods/a")
     assert monitor.streams() == 1
     monitor.forget(7)
     assert monitor.streams() == 0

@@ -117,7 +117,7 @@ def test_a_rule_that_learns_is_told_with_its_budget() -> None:
     budget = bench.monitor.budgets["storm"]
     assert evidence.allowed == budget.events > 2
     assert evidence.tests_per_s == budget.rate_per_s(NOW + 10 * NS) > 0
-    assert evidence.streams == budget.streams == 2
+    assert evidence.streams == budget.streams == 1
 
 
 def test_a_few_of_many_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
