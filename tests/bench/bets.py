@@ -93,7 +93,7 @@ class Book:
     def __init__(self, sensors: Sensors) -> None:
         self.ring = sensors.open_ring()
         self.test = BetsTest(0, Budget(WEEK_NS))
-        self.maker = Bookmaker(sensors.bets, lambda *_: None)
+        self.maker = Bookmaker(sensors.bets)
         self.number = sensors.numbers[SIGNAL]
         self.took_ns: list[int] = []
 
