@@ -16,7 +16,7 @@ from controlplane.arc.commands import Commands
 from controlplane.arc.feeling import Feeling
 from controlplane.arc.kernel.cgroups import Cgroups, find_mount
 from controlplane.arc.kernel.descriptors import Timer, open_signals, read_signal
-from controlplane.arc.kernel.events import COUNT_STREAM, STREAM_KEY, VALUE_STREAM, Event
+from controlplane.arc.kernel.events import COUNT_STREAM, STREAM_KEY, VALUE_STREAM
 from controlplane.arc.kernel.links import Links
 from controlplane.arc.kernel.psi import Psi
 from controlplane.arc.kernel.sensors import Sensors
@@ -27,8 +27,7 @@ from controlplane.arc.losses import Losses
 from controlplane.arc.monitor.bookmaker import Bookmaker
 from controlplane.arc.monitor.confirming import sentinels
 from controlplane.arc.monitor.gates import gates_for
-from controlplane.arc.monitor.past import Past
-from controlplane.arc.monitor.streams import Monitor
+from controlplane.arc.monitor.streams import Monitor, Place
 from controlplane.arc.policy_folder import PolicyFolder
 from controlplane.arc.reflex.acts import Act, Freeze, KillCgroup, KillProcess
 from controlplane.arc.reflex.engine import Engine
@@ -79,7 +78,8 @@ class Arc:
         self._realtime_missing: list[str] = []
         self.engine, self.journal, self._undone = self._make_engine()
         self._losses = Losses(self._sensors, self.journal.must_append)
-        self._bookmaker = Bookmaker(self._sensors.bets, self._adapted)
+        self._monitor.adapted = self._adapted
+        self._bookmaker = Bookmaker(self._sensors.bets)
         self._baselines = Baselines(self._folder.fd, self._bookmaker, self._monitor, self._known_signals)
         self._feeling = Feeling(
             *(self._cgroups, self._monitor, self.engine, self._protection, self._bookmaker),
@@ -276,10 +276,10 @@ class Arc:
             # The default table alone: the launcher has refused any other missing folder.
             self._policies = None
 
-    def _adapted(self, event: Event, past: Past) -> None:
-        place = self._monitor.places.get(event.key)
-        text = f"a change has lasted: it is how {place.path if place else event.key} is now"
-        self._notice("stream.adapted", text, times=past.adapted)
+    def _adapted(self, place: Place, number: int) -> None:
+        name = next(name for name, each in self._sensors.numbers.items() if each == number)
+        text = f"a change of {name} in {place.path} has lasted: it is what is usual now"
+        self._notice("stream.adapted", text, signal=name, stream=place.path)
 
     def _reloaded(self, rules: RuleSet) -> None:
         self._policy_error = rules.error

@@ -86,8 +86,8 @@ class Feeling:
         if event.kind == BET:
             self._monitor.must_feel_bet(place, event, self._engine.must_begin)
             self._bookmaker.note(event)
-        else:
-            self._bookmaker.summarise(event, self._monitor.bets(place, event.signal))
+        elif self._bookmaker.summarise(event, self._monitor.bets(place, event.signal)):
+            self._monitor.adapted(place, event.signal)
 
     def _must_place(self, event: Event) -> Place | None:
         number = event.signal

@@ -5,10 +5,8 @@ Values of the bench's own choosing, by BPF_PROG_TEST_RUN, timed by the kernel's 
 """
 
 import resource
-import tempfile
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from random import Random
 from statistics import median
 from typing import Final
@@ -42,9 +40,8 @@ def main(options: Options) -> int:
     try:
         with (
             watchdog(300),
-            tempfile.TemporaryDirectory() as folder,
             counting_runs(),
-            Placing(sensors.shared(), Path(folder)) as placing,
+            Placing(sensors.shared()) as placing,
         ):
             found = costs(sensors, placing, rounds)
             figures = many(sensors, placing)
@@ -96,7 +93,7 @@ class Book:
     def __init__(self, sensors: Sensors) -> None:
         self.ring = sensors.open_ring()
         self.test = BetsTest(0, Budget(WEEK_NS))
-        self.maker = Bookmaker(sensors.bets, lambda *_: None)
+        self.maker = Bookmaker(sensors.bets)
         self.number = sensors.numbers[SIGNAL]
         self.took_ns: list[int] = []
 

@@ -1,7 +1,10 @@
 """Values of a test's own choosing, through the kernel's own code: a program run by BPF_PROG_TEST_RUN."""
 
 import ctypes
+import functools
+import os
 import runpy
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Self
@@ -31,14 +34,21 @@ class _Options(ctypes.Structure):
     )
 
 
+@functools.cache
+def _compiled() -> int:
+    """A descriptor of the object, which has no name any more."""
+    builder: dict[str, Any] = runpy.run_path(str(BUILD))
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder, "bet.bpf.o")
+        builder["build_object"](HERE / "bet.bpf.c", target, *([] if has_fetch() else builder["NO_FETCH"]))
+        return os.open(target, os.O_RDONLY | os.O_CLOEXEC)
+
+
 class Placing:
     """A context manager; `shared` are the maps of sensors."""
 
-    def __init__(self, shared: Mapping[str, int], folder: Path) -> None:
-        builder: dict[str, Any] = runpy.run_path(str(BUILD))
-        target = folder / "bet.bpf.o"
-        builder["build_object"](HERE / "bet.bpf.c", target, *([] if has_fetch() else builder["NO_FETCH"]))
-        self._object = Object(str(target))
+    def __init__(self, shared: Mapping[str, int]) -> None:
+        self._object = Object(f"/proc/self/fd/{_compiled()}")
         for name, fd in shared.items():
             self._object.share(name, fd)
         self._object.load()

@@ -3,7 +3,6 @@
 import random
 from array import array
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -32,8 +31,8 @@ def felt() -> Iterator[Felt]:
 
 
 @pytest.fixture
-def placing(felt: Felt, tmp_path: Path) -> Iterator[Placing]:
-    with Placing(felt.sensors.shared(), tmp_path) as made:
+def placing(felt: Felt) -> Iterator[Placing]:
+    with Placing(felt.sensors.shared()) as made:
         yield made
 
 

@@ -110,7 +110,7 @@ def confirmed() -> Called:
     rule = msgspec.structs.replace(RULE, test=Poisson(1000), confirm=Confirm("process.exec", Rate(NS, 1)))
     made.set_rules([rule])
     place, confirmation = made.name(7, "/a"), Confirmation(made.must_confirmed)
-    test = place.probes[1][0].must_test_for(EVENT_ONE)
+    test = made.begin(place, 1)[0].must_test_for(EVENT_ONE)
     second = EVENT_ONE._replace(signal=2)
 
     def call() -> None:

@@ -32,9 +32,9 @@ def delays(seed: int, number: int, around: int) -> Iterable[int]:
     return (int(around * draw.lognormvariate(0, 1)) for _ in range(number))
 
 
-def place(turned: Turned, folder: Path, cgroup: TestCgroup, values: Iterable[int]) -> None:
+def place(turned: Turned, cgroup: TestCgroup, values: Iterable[int]) -> None:
     """As if tasks of the cgroup had waited so long; the arc keeps up with the summaries."""
-    with Placing(turned.arc._sensors.shared(), folder) as placing:
+    with Placing(turned.arc._sensors.shared()) as placing:
         for number, value in enumerate(values):
             placing.value(cgroup.id, value, Signal.CPU_RUNQ_DELAY)
             if number % AT_ONCE == 0:
@@ -43,13 +43,13 @@ def place(turned: Turned, folder: Path, cgroup: TestCgroup, values: Iterable[int
 
 
 def test_a_cgroup_that_waits_longer_than_ever_is_frozen(
-    turn: Callable[..., Turned], cgroup: TestCgroup, tmp_path: Path
+    turn: Callable[..., Turned], cgroup: TestCgroup
 ) -> None:
     cgroup.run("sleep", "60")
     turned = turn(rule(cgroup))
-    place(turned, tmp_path, cgroup, delays(1, 4000, USUAL))
+    place(turned, cgroup, delays(1, 4000, USUAL))
     assert turned.of(Finding) == []
-    place(turned, tmp_path, cgroup, delays(2, AT_ONCE, SLOW))
+    place(turned, cgroup, delays(2, AT_ONCE, SLOW))
     turned.await_record(Effect)
     assert cgroup.frozen
     (finding,) = turned.of(Finding)
@@ -58,25 +58,21 @@ def test_a_cgroup_that_waits_longer_than_ever_is_frozen(
     assert finding.value > USUAL
 
 
-def test_what_stays_below_the_floor_is_let_be(
-    turn: Callable[..., Turned], cgroup: TestCgroup, tmp_path: Path
-) -> None:
+def test_what_stays_below_the_floor_is_let_be(turn: Callable[..., Turned], cgroup: TestCgroup) -> None:
     turned = turn(rule(cgroup, above=100 * SLOW))
-    place(turned, tmp_path, cgroup, delays(1, 4000, USUAL))
-    place(turned, tmp_path, cgroup, delays(2, AT_ONCE, SLOW))
+    place(turned, cgroup, delays(1, 4000, USUAL))
+    place(turned, cgroup, delays(2, AT_ONCE, SLOW))
     assert turned.of(Finding) == []
 
 
-def test_what_was_learned_outlives_a_restart(
-    turn: Callable[..., Turned], cgroup: TestCgroup, tmp_path: Path
-) -> None:
+def test_what_was_learned_outlives_a_restart(turn: Callable[..., Turned], cgroup: TestCgroup) -> None:
     before = turn(rule(cgroup))
-    place(before, tmp_path, cgroup, delays(1, 4000, USUAL))
+    place(before, cgroup, delays(1, 4000, USUAL))
     before.stop()
     after = turn(rule(cgroup))
-    place(after, tmp_path, cgroup, delays(2, 300, USUAL))  # the first table is due after 256
+    place(after, cgroup, delays(2, 300, USUAL))  # the first table is due after 256
     assert after.of(Finding) == []
-    place(after, tmp_path, cgroup, delays(3, AT_ONCE, SLOW))
+    place(after, cgroup, delays(3, AT_ONCE, SLOW))
     after.await_record(Finding)
 
 

@@ -43,6 +43,7 @@ RARE: dict[str, str] = {
     "_set_modes": "a breaker opens",
     "forget": "death of a cgroup",
     "begin": "first event of a stream",
+    "calm": "an alarm is over",
     "counted": "in replay only",
     "is_learned": "one comparison, shared with the policy checks",
     "is_empty": "two comparisons, shared with the policy checks",

@@ -22,7 +22,10 @@ from tests.vm.results import End, Host, Ran, SensorFound, Told
 DEMO: Final = "tests/demo/fork_storm.py"
 STORM: Final = "from tests.demo.fork_storm import main; main(above=20, seconds=120)"
 """Emulated, a process forks some hundred times a second."""
-ELSEWHERE: Final = ("daemon", "hot_path", "learned", "loader", "recover", "user_sensors")
+ELSEWHERE: Final = (
+    *("daemon", "explain", "hot_path", "learned", "learned_values", "loader", "record", "recover"),
+    *("two_tiers", "user_sensors"),
+)
 OPTIONS: Final = (
     *("-q", "--color=no", "-p", "no:cacheprovider", "--patience", "6", "--timeout", "300"),
     # About processes, the journal, statistics, the interpreter and compilers, which no kernel changes.

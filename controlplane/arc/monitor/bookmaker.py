@@ -5,7 +5,7 @@ later one in twenty minutes. Costs some 200 us.
 """
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Final, Protocol
 
 from controlplane.arc.kernel.events import Bet, Event
@@ -32,27 +32,25 @@ class Slots(Protocol):
         """Put odds in force."""
 
 
-Adapted = Callable[[Event, Past], None]
-"""Is told of a stream whose change turned out to be for good."""
-
-
 class Bookmaker:
     """The pasts of all streams, by signal and key."""
 
-    def __init__(self, slots: Slots, adapted: Adapted) -> None:
+    def __init__(self, slots: Slots) -> None:
         self._slots = slots
-        self._adapted = adapted
         self.pasts: dict[tuple[int, int], Past] = {}
 
-    def summarise(self, event: Event, tests: Iterable[BetsTest]) -> None:
-        """Learn from a stream and set its odds. Without tests nothing is to be told of it."""
+    def summarise(self, event: Event, tests: Iterable[BetsTest]) -> bool:
+        """Learn from a stream and set its odds; whether a change turned out to be for good.
+
+        Without tests nothing is to be told of it.
+        """
         bet = self._slots.must_read(event.slot)
         wanted = list(tests)
         if not wanted:
             self._slots.must_set(
                 event.slot, event.key, NEVER, 0, 0, 0, bet.gathered + IDLE & 0xFFFFFFFF, bytes(324)
             )
-            return
+            return False
         floor = min(floor_of(test.above) for test in wanted)
         past = self._past(event, floor)
         before = past.adapted
@@ -60,8 +58,7 @@ class Bookmaker:
         for test in wanted:
             test.must_settle(number, event.time_ns)
         self._set(event, bet, past, [test.threshold for test in wanted])
-        if past.adapted != before:
-            self._adapted(event, past)
+        return past.adapted != before
 
     def note(self, event: Event) -> None:
         """An alarm of a stream began, grew or ended."""

@@ -32,7 +32,17 @@ PLACES_A_BREATH: Final = 16
 class Probe:
     """One rule looking at one place."""
 
-    __slots__ = ("_per_process", "_replayed", "_tests", "budget", "rule", "test", "trail")
+    __slots__ = (
+        "_per_process",
+        "_replayed",
+        "_tests",
+        "adapted",
+        "budget",
+        "firing",
+        "rule",
+        "test",
+        "trail",
+    )
 
     def __init__(self, rule: Rule, budget: Budget, *, replayed: bool) -> None:
         """All probes of a rule share its budget."""
@@ -43,6 +53,9 @@ class Probe:
         self.test = make_test(rule.test, budget, replayed=replayed)
         self._tests: dict[tuple[int, int], Test] = {}
         self.trail = Trail()
+        self.firing = False
+        self.adapted = 0
+        """Changes for good that have been told."""
         budget.streams += self._streams()
 
     def must_test_for(self, event: Event) -> Test:
@@ -144,6 +157,8 @@ class Monitor:
         self._lookers: dict[int, Lookers] = {}
         """By which of the rules look, a bit for each."""
         self._remembered: dict[tuple[str, int], tuple[float, ...]] = {}
+        self.adapted: Callable[[Place, int], None] = lambda _place, _signal: None
+        """Is told of a stream that has changed for good."""
         self.budgets: dict[str, Budget] = {}
         """By rule."""
         self.places: dict[int, Place] = {}
@@ -211,10 +226,22 @@ class Monitor:
             test = probe.must_test_for(event)
             fires = test.must_update(now_ns, event.since_ns, told, weight)
             probe.trail.must_note(event, now_ns, value, weight, test.statistic)
-            if fires and now_ns >= test.quiet_until_ns:
+            if not fires:
+                if probe.firing:
+                    self.calm(probe, place, test)
+                continue
+            probe.firing = True
+            if now_ns >= test.quiet_until_ns:
                 who = place if place.cgroup else self.places.get(event.cgroup, NOBODY)
                 if place.cgroup or must_concern(probe.rule, who):
                     fired(place, who, self.places.get(event.culprit, NOBODY), probe.rule, test, event)
+
+    def calm(self, probe: Probe, place: Place, test: Test) -> None:
+        """An alarm is over: perhaps because what was a change is how it is now."""
+        probe.firing = False
+        if isinstance(test, PoissonTest) and test.adapted != probe.adapted:
+            probe.adapted = test.adapted
+            self.adapted(place, self.numbers[probe.rule.signal])
 
     def must_confirmed(self, rule: Rule, cgroup: int, now_ns: int) -> bool:
         """Whether the second signal of `rule` shows trouble of that cgroup, too."""

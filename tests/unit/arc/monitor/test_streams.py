@@ -224,3 +224,16 @@ def test_nonsense_is_not_remembered(at: int, nonsense: float) -> None:
 
 def test_a_test_of_another_shape_is_not_remembered() -> None:
     fed([learned(1000)], [SavedTest("l", 7, (1.0, 2.0)), SavedTest("x", 7, ()), SavedTest("l", 8, ())])
+
+
+def test_a_change_for_good_is_told_once() -> None:
+    monitor = Monitor(NUMBERS)
+    told: list[tuple[str, int]] = []
+    monitor.adapted = lambda place, signal: told.append((place.path, signal))
+    monitor.set_rules([learned(3600 * NS)])
+    place, now = monitor.name(7, "/a"), 0
+    for step, number in ((NS, 300), (NS // 20, 3000)):
+        for _ in range(number):
+            now += step
+            monitor.must_feel(place, event(time_ns=now)._replace(since_ns=now - step), lambda *_: None)
+    assert told == [("/a", 1)]
