@@ -156,11 +156,11 @@ class Kind(NamedTuple):
 
     subject: Callable[[], AbstractContextManager[Subject]]
     fresh: bool
-    """Each time a new stream: one whose alarms keep going away by themselves is trusted less and less."""
+    """Each time a new stream: what keeps coming and going is trusted less, and in the end usual."""
 
 
 KINDS: Final = {
-    "cpu hog": Kind(processors, fresh=False),
+    "cpu hog": Kind(processors, fresh=True),
     "fork storm": Kind(forks, fresh=True),
     "sync writes": Kind(disk, fresh=False),
     "segments lost": Kind(network, fresh=True),

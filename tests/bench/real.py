@@ -23,6 +23,8 @@ SECONDS: Final = 600
 COUNT: Final = 20
 FOUND_S: Final = 10
 """A fault that is not found so soon is missed."""
+AGE_S: Final = 15
+"""Of a stream before its first fault: a younger one takes what it feels for usual within moments."""
 READY_S: Final = 120
 """For a stream to be learned, or for its last alarm to end."""
 LEARNED: Final = 2 * WARM_UP * SUMMARY
@@ -50,7 +52,7 @@ def main(options: Options) -> int:
     with watchdog(seconds + 180):
         figures = healthy(seconds)
     for name, kind in KINDS.items():
-        with watchdog(120 + count * (READY_S + FOUND_S)):
+        with watchdog(120 + count * (AGE_S + READY_S + FOUND_S)):
             figures |= summarise(name, inflict(kind, count))
     conclude("real", figures)
     return 0
@@ -119,6 +121,7 @@ def inflict(kind: Kind, count: int) -> dict[str, list[Found | None]]:
     with learners("1s") as both:
         for _ in range(count if kind.fresh else 1):
             with kind.subject() as subject:
+                time.sleep(AGE_S)
                 wanted = [learner for learner in both if subject.policy in SETS[learner.name]]
                 for _ in range(1 if kind.fresh else count):
                     for learner, result in once(wanted, subject, dice.uniform(0.2, 1.2)):
