@@ -67,6 +67,7 @@ class Past:
             "_gap",
             "_gathered",
             "_histogram",
+            "_missing",
             "_opened_ns",
             "_scores",
         ),
@@ -83,6 +84,8 @@ class Past:
         """As it was at the last summary; the kernel only ever adds."""
         self._gathered = 0
         self._sums = (0, 0, 0, 0, 0)
+        self._missing = WINDOW
+        """Scores, until correlation is measured."""
         self._gap = FIRST_TABLE
         self._began_ns = self._told_ns = now_ns
         self._opened_ns = 0
@@ -145,7 +148,14 @@ class Past:
 
     def odds(self, gathered: int) -> Made:
         """As things stand, with `gathered` values in all."""
-        return Made(self._thinning.half, gathered + self._gap & 0xFFFFFFFF, self._scores)
+        return Made(self._thinning.half, gathered + self._until_next() & 0xFFFFFFFF, self._scores)
+
+    def _until_next(self) -> int:
+        """Values until the next table, or until it can be seen whether bets are independent."""
+        if self._thinning.settled:
+            return self._gap
+        wanted = self._missing * max(1, self._thinning.half)
+        return min(self._gap, max(FIRST_TABLE // 2, wanted))
 
     def _take(self, bet: Bet, number: int, now_ns: int) -> None:
         if number <= 0:
@@ -171,7 +181,8 @@ class Past:
         if looks >= WINDOW:
             total, squares, near, far = (new - old for new, old in zip(sums[1:], self._sums[1:], strict=True))
             self._thinning.must_judge(looks, total, squares, near, far)
-            self._sums = sums
+            self._sums, looks = sums, 0
+        self._missing = WINDOW - looks
 
     def _pace(self, number: int, now_ns: int) -> None:
         """Values until the next table, so that an eighth of the stream's life lies between."""
