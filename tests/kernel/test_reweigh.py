@@ -16,7 +16,7 @@ from controlplane.arc.reflex.weights import ReweighProcess
 from controlplane.link.amounts import IDLE, Amount
 from controlplane.link.records import Change, Effect, GuardRefused, Intent, Outcome, Undo
 from controlplane.link.rules import NS, Rule, Step
-from tests.kernel.conftest import FORKER, TestCgroup, Turned, fork_in, fork_rule
+from tests.kernel.conftest import FORKER, TestCgroup, Turned, await_until, fork_in, fork_rule
 from tests.kernel.test_recover import intent_on, leave_journal
 
 Turn = Callable[..., Turned]
@@ -87,7 +87,7 @@ def test_a_process_that_ends_meanwhile_needs_no_undo(turn: Turn, cgroup: TestCgr
 
 
 def test_after_a_crash_priorities_are_restored(turn: Turn, cgroup: TestCgroup, tmp_path: Path) -> None:
-    process = cgroup.run("sleep", "60")
+    process = running_in(cgroup)
     start_ns = must_start_ticks(process.pid) * TICK_NS
     act = ReweighProcess()
     opened = act.must_open(Victim(cgroup.id, cgroup.path, process.pid, start_ns), milder())
@@ -100,12 +100,19 @@ def test_after_a_crash_priorities_are_restored(turn: Turn, cgroup: TestCgroup, t
     assert priorities_of(process.pid) == USUAL
 
 
+def running_in(cgroup: TestCgroup) -> subprocess.Popen[bytes]:
+    """One that has arrived there, or nobody would end it."""
+    process = cgroup.run("sleep", "60")
+    await_until(lambda: bool(cgroup.read("cgroup.procs")), 10)
+    return process
+
+
 def milder() -> Step:
     return Step("reweigh", for_ns=NS, amounts=MILDER)
 
 
 def test_another_process_with_the_same_pid_is_not_touched(cgroup: TestCgroup) -> None:
-    process = cgroup.run("sleep", "60")
+    process = running_in(cgroup)
     start_ns = must_start_ticks(process.pid) * TICK_NS
     with pytest.raises(ProcessLookupError):
         ReweighProcess().must_open(Victim(cgroup.id, cgroup.path, process.pid, start_ns - NS), milder())
