@@ -157,12 +157,13 @@ static __always_inline void bet_on(void *ctx, struct stream_key *key, struct val
 	if (!slot || !table || !bet || bucket >= BET_BUCKETS)
 		return;
 	__sync_fetch_and_add(&bet->histogram[bucket], 1);
+	/* Now: of a number that has been on the stack, verifiers before Linux 5.16 know no bounds. */
+	score = table->scores[bucket];
 	has_odds = table->of == key->key;
 	if (is_due(bet, has_odds ? table->due : FIRST_TABLE))
 		tell_bet(ctx, EVENT_SUMMARY, key, slot, bet->statistic, value, cgroup, culprit, task);
 	if (!has_odds)
 		return;
-	score = table->scores[bucket];
 	if (takes_part(bet, table->half, score) && wins(bet, table, score))
 		tell_bet(ctx, EVENT_BET, key, slot, bet->statistic, value, cgroup, culprit, task);
 }

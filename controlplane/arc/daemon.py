@@ -36,6 +36,8 @@ from controlplane.arc.reflex.guards import Breaker, Confirmation, Guards, Protec
 from controlplane.arc.reflex.holdings import Holdings
 from controlplane.arc.reflex.journal import Journal, read_records
 from controlplane.arc.reflex.recover import left_in_force, undo_left
+from controlplane.arc.reflex.values import Setting, values_of
+from controlplane.arc.reflex.weights import ReweighProcess, must_weight
 from controlplane.arc.rehearsal import rehearse
 from controlplane.arc.rulebook import RuleBook
 from controlplane.arc.runtime import RuntimeFolder
@@ -104,7 +106,10 @@ class Arc:
 
     def _make_acts(self) -> dict[tuple[str, bool], Act]:
         """By name and whether the victim is one process."""
+        weights = {"cpu": Setting("cpu.weight", must_weight), "io": Setting("io.weight", must_weight)}
         acts: dict[tuple[str, bool], Act] = {
+            ("reweigh", False): values_of("reweigh", self._cgroups, weights),
+            ("reweigh", True): ReweighProcess(),
             ("freeze", False): Freeze(self._cgroups),
             ("kill", False): KillCgroup(self._cgroups),
         }
@@ -152,7 +157,7 @@ class Arc:
             config.journal_head_bytes,
             config.journal_head_segments,
             self._folder.gid,
-            lambda: [held.intent for held in holdings.all()],
+            holdings.intents,
         )
         for record in undone:
             journal.must_append(record)

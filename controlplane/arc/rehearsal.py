@@ -7,11 +7,12 @@ which gets the signal 0, and a memory file in place of a control file.
 import os
 import signal
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from controlplane.arc.feeling import Feeling
 from controlplane.arc.kernel.cgroups import Cgroups
-from controlplane.arc.kernel.control_files import must_read_value, must_write_value
+from controlplane.arc.kernel.control_files import ControlFiles, must_read_value, must_write_value
 from controlplane.arc.kernel.events import EVENT, Event, EventKind
 from controlplane.arc.kernel.processes import TICK_NS, must_start_ticks
 from controlplane.arc.kernel.sensors import NUMBERS
@@ -23,7 +24,11 @@ from controlplane.arc.reflex.engine import Engine
 from controlplane.arc.reflex.guards import Breaker, Confirmation, Guards, Protection
 from controlplane.arc.reflex.holdings import Holdings
 from controlplane.arc.reflex.journal import Journal
+from controlplane.arc.reflex.values import CgroupValues, Setting
 from controlplane.arc.reflex.victims import Victim
+from controlplane.arc.reflex.weights import must_weight
+from controlplane.link.amounts import Amount
+from controlplane.link.records import Change
 from controlplane.link.rules import NS, Rate, Rule, Scope, Step
 
 ROUNDS: Final = 40
@@ -36,7 +41,7 @@ RULES: Final = (
         signal="process.fork",
         scope=Scope(node=True),
         test=Rate(interval_ns=1, burst=0),
-        ladder=(Step("freeze", for_ns=1),),
+        ladder=(Step("reweigh", for_ns=1, amounts=(Amount("cpu", 1),)), Step("freeze", for_ns=1)),
         cooldown_ns=0,
         mode="enforce",
     ),
@@ -60,16 +65,30 @@ class _HeldFreeze(Freeze):
         super().__init__(cgroups)
         self._file = file
 
-    def must_open(self, victim: Victim) -> Opened:
-        return Opened(self._file, must_read_value(self._file))
+    def must_open(self, victim: Victim, step: Step) -> Opened:
+        return Opened((self._file,), (Change("cgroup.freeze", must_read_value(self._file), "1"),))
 
-    def undo(self, victim: Victim, previous: str) -> None:
-        must_write_value(self._file, previous.encode())
+    def undo(self, victim: Victim, changes: Sequence[Change]) -> None:
+        must_write_value(self._file, changes[0].before.encode())
+
+
+class _Memory(ControlFiles):
+    """A file of this process in place of any cgroup's."""
+
+    def __init__(self, cgroups: Cgroups, file: int) -> None:
+        super().__init__(cgroups, "", os.O_RDWR)
+        self._file = file
+
+    def must_get(self, cgroup: int) -> int:
+        return self._file
+
+    def open(self, cgroup: int) -> int:
+        return self._file
 
 
 class _HeldKill(KillProcess):
     def must_apply(self, opened: Opened) -> None:
-        signal.pidfd_send_signal(opened.fd, 0)
+        signal.pidfd_send_signal(opened.fds[0], 0)
 
 
 class _Unprotected(Protection):
@@ -92,8 +111,11 @@ def rehearse(cgroups: Cgroups, watched: Watched, bookmaker: Bookmaker, journal: 
 
 
 def _walk(cgroups: Cgroups, watched: Watched, bookmaker: Bookmaker, scratch: int) -> None:
-    file = os.memfd_create("rehearsal")
+    file, weight = os.memfd_create("rehearsal"), os.memfd_create("rehearsal")
+    settings = {"cpu": Setting("cpu.weight", must_weight)}
+    files = {"cpu.weight": _Memory(cgroups, weight)}
     acts: dict[tuple[str, bool], Act] = {
+        ("reweigh", False): CgroupValues("reweigh", cgroups, settings, files),
         ("freeze", False): _HeldFreeze(cgroups, file),
         ("kill", True): _HeldKill(watched),
     }
@@ -123,3 +145,4 @@ def _walk(cgroups: Cgroups, watched: Watched, bookmaker: Bookmaker, scratch: int
         journal.tend()
     journal.close()
     os.close(file)
+    os.close(weight)

@@ -169,7 +169,8 @@ def _confirmation_words(confirmation: pb.Confirmation) -> str:
 def _rung_words(rung: pb.Rung) -> str:
     after = f" after {duration(rung.after_ns)}" if rung.after_ns else ""
     lasting = f" for {duration(rung.for_ns)}" if rung.for_ns else ""
-    return f"{rung.act}{after}{lasting}"
+    sets = "".join(f" {each}" for each in rung.sets)
+    return f"{rung.act}{sets}{after}{lasting}"
 
 
 def quantity(value: float, signal: str, unit: str) -> str:

@@ -14,8 +14,9 @@ from controlplane.link.config import Mode
 Reason = Literal["timer", "command", "restart", "stop", "policy", "mode", "ended"]
 """Why an act was taken back; `ended`: its victim is gone."""
 
-Guard = Literal["protected", "breaker", "budget", "gone", "unconfirmed"]
-"""What forbade an act; `budget`: too much is in force, `gone`: there was nobody left to act upon,
+Guard = Literal["protected", "breaker", "budget", "gone", "absent", "unconfirmed"]
+"""What forbade an act; `budget`: too much is in force, `gone`: there was nobody left to act upon, `absent`:
+the kernel has no such control for this victim, as where a cgroup2 controller is not enabled,
 `unconfirmed`: it cannot be undone, and the test was not sure enough or its second signal at rest."""
 
 
@@ -59,6 +60,16 @@ class Finding(_InReflex, frozen=True, kw_only=True):
     """What was allowed when it fired: `observe` means no act follows."""
 
 
+class Change(msgspec.Struct, frozen=True, array_like=True):
+    """One value that an act sets."""
+
+    what: str
+    """A control file or what else is set: `cpu.weight`, `nice`."""
+    before: str
+    """The undo writes it back."""
+    after: str
+
+
 class Intent(_InReflex, frozen=True, kw_only=True):
     """An act about to be tried (`mode` enforce), or that would have been (observe)."""
 
@@ -71,8 +82,8 @@ class Intent(_InReflex, frozen=True, kw_only=True):
     pid: int = 0
     start_ns: int = 0
     comm: str = ""
-    previous: str = ""
-    """Value before, which the undo writes back."""
+    changes: tuple[Change, ...] = ()
+    """Empty where there is nothing to undo."""
     until_ns: int = 0
     """When it will be undone; 0: by hand, or never for an irreversible act."""
     mode: Mode

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple, assert_never
 
 import msgspec
 
+from controlplane.link.amounts import Amount, misfits
 from controlplane.link.config import Config, Mode
 from controlplane.link.user_sensors import UserSensor
 
@@ -27,7 +28,7 @@ MAX_ALLOWED_NS = 10 * 365 * 24 * 3600 * NS
 WHOLE = 10_000
 """Hundredths of a percent that a share may come to."""
 
-ActName = Literal["observe", "freeze", "kill"]
+ActName = Literal["observe", "reweigh", "freeze", "kill"]
 IRREVERSIBLE: frozenset[str] = frozenset({"kill"})
 
 
@@ -102,6 +103,8 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Delay since the finding."""
     for_ns: int = 0
     """Time in force before it is undone; 0: until undone by hand. Irreversible acts have none."""
+    amounts: tuple[Amount, ...] = ()
+    """What it sets, all of it or nothing."""
 
 
 class Scope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -310,6 +313,8 @@ def _ladder_faults(rule: Rule) -> Iterator[Fault]:
     for index, step in enumerate(rule.ladder[:MAX_LADDER]):
         at = f"spec.ladder[{index}]"
         yield from _step_faults(at, step)
+        for key, message, hint in misfits(step.act, step.amounts, process=rule.per == "process"):
+            yield Fault(f"{at}.{key}" if key else at, message, hint)
         if rule.per == "process" and step.act == "freeze":
             yield Fault(f"{at}.act", "freeze takes a whole cgroup", "write `per: cgroup`")
         if step.after_ns < before_ns:
@@ -321,9 +326,10 @@ def _step_faults(at: str, step: Step) -> Iterator[Fault]:
     if not 0 <= step.after_ns <= MAX_SPAN_NS:
         yield Fault(f"{at}.after", "must be between 0s and 7d")
     match step.act:
-        case "freeze":
+        case "freeze" | "reweigh":
             if not 1 <= step.for_ns <= MAX_SPAN_NS:
-                yield Fault(f"{at}.for", "a freeze needs an end, at most 7d", "write for example `for: 10s`")
+                message = f"a {step.act} needs an end, at most 7d"
+                yield Fault(f"{at}.for", message, "write for example `for: 10s`")
         case "kill" | "observe":
             if step.for_ns:
                 yield Fault(f"{at}.for", f"{step.act} has nothing to undo", "leave `for` out")

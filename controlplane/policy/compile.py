@@ -28,7 +28,6 @@ from controlplane.link.rules import (
     Rate,
     Rule,
     RuleSet,
-    Step,
     faults,
 )
 from controlplane.link.rules import Test as RuleTest
@@ -45,10 +44,10 @@ from controlplane.policy.model import (
     Policy,
     Quantity,
     RareEvents,
-    StepSpec,
     Test,
     Threshold,
 )
+from controlplane.policy.steps import step_of
 
 DEFAULTS: Final = Path(__file__).with_name("defaults")
 DEFAULT_FOLDER: Final = Path(Config().policies)
@@ -121,7 +120,7 @@ def compile_policy(policy: Policy, origin: str, known: Known, *, replayed: bool)
         scope=spec.scope,
         test=_test(spec.test, signal, replayed=replayed),
         confirm=_confirm(spec.confirm, known),
-        ladder=tuple(_step(step) for step in spec.ladder),
+        ladder=tuple(step_of(step) for step in spec.ladder),
         cooldown_ns=int(spec.cooldown),
         mode=spec.mode,
         origin=origin,
@@ -221,10 +220,6 @@ def _threshold(at: str, test: Threshold | ConfirmSpec, signal: Signal) -> Rate |
 def _rate(per_s: Fraction, over_ns: int) -> Rate:
     """Over no time at all, the first event is one too many."""
     return Rate(interval_ns=round(NS / per_s), burst=max(1, int(per_s * over_ns / NS)) if over_ns else 0)
-
-
-def _step(step: StepSpec) -> Step:
-    return Step(act=step.act, after_ns=int(step.after), for_ns=int(step.for_ or 0))
 
 
 def _read(files: Iterable[Path]) -> list[PolicyDocument]:

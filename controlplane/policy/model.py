@@ -119,6 +119,14 @@ class StepSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     act: ActName
     for_: Duration | None = msgspec.field(default=None, name="for")
     after: Duration = Duration(0)
+    cpu: int | None = None
+    """Weights of a cgroup: 100 is usual, 1 the least."""
+    io: int | None = None
+    nice: int | None = None
+    """Of a process."""
+    ionice: int | Literal["idle"] | None = None
+    """A level from 0 to 7 of the class best-effort, or the class below all others."""
+    oom_score_adj: int | None = None
 
 
 class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -10,10 +10,12 @@ from typing import Final
 
 import msgspec
 
+from controlplane.link.amounts import in_words
 from controlplane.link.signals import BY_NAME, Known, Signal
 from controlplane.policy.compile import DEFAULT_FOLDER, DEFAULTS, compile_policies
 from controlplane.policy.load import policies_of, policy_files, read_bytes
 from controlplane.policy.model import Duration, Policy, Reasons, StepSpec, Test
+from controlplane.policy.steps import amounts_of
 from controlplane.policy.units import NS_OF
 
 HOOKS: Final[dict[str, tuple[str, ...]]] = {
@@ -164,7 +166,8 @@ def _test_words(test: Test) -> str:
 def _step_words(step: StepSpec) -> str:
     after = f" after {_span(step.after)}" if step.after else ""
     lasting = f" for {_span(step.for_)}" if step.for_ else ""
-    return f"{step.act}{after}{lasting}"
+    sets = "".join(f" {in_words(amount)}" for amount in amounts_of(step))
+    return f"{step.act}{sets}{after}{lasting}"
 
 
 def _span(duration: Duration) -> str:

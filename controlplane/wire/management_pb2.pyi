@@ -333,14 +333,16 @@ class Level(_message.Message):
     def __init__(self, above: _Optional[int] = ...) -> None: ...
 
 class Rung(_message.Message):
-    __slots__ = ("act", "after_ns", "for_ns")
+    __slots__ = ("act", "after_ns", "for_ns", "sets")
     ACT_FIELD_NUMBER: _ClassVar[int]
     AFTER_NS_FIELD_NUMBER: _ClassVar[int]
     FOR_NS_FIELD_NUMBER: _ClassVar[int]
+    SETS_FIELD_NUMBER: _ClassVar[int]
     act: str
     after_ns: int
     for_ns: int
-    def __init__(self, act: _Optional[str] = ..., after_ns: _Optional[int] = ..., for_ns: _Optional[int] = ...) -> None: ...
+    sets: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, act: _Optional[str] = ..., after_ns: _Optional[int] = ..., for_ns: _Optional[int] = ..., sets: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class PolicyStatus(_message.Message):
     __slots__ = ("policy", "effective_mode", "findings", "breaker_open", "reason", "streams", "tests_per_second", "tests_per_alarm")

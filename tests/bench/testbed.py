@@ -19,7 +19,12 @@ HERE: Final = Path(__file__).resolve().parent
 ROOT: Final = HERE.parents[1]
 OBJECTS: Final = ROOT / "controlplane/arc/kernel/objects"
 BIN: Final = HERE / "bin"
-_FLAGS: Final = {"trigger": ("-static",), "storm": ("-static",), "reflex": ("-lbpf",)}
+_FLAGS: Final = {
+    "trigger": ("-static",),
+    "storm": ("-static",),
+    "fault": ("-static", "-lm"),
+    "reflex": ("-lbpf",),
+}
 _PR_SET_PDEATHSIG: Final = 1
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 

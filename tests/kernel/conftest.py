@@ -134,6 +134,14 @@ def cgroup(make_cgroup: Callable[[], TestCgroup]) -> TestCgroup:
     return make_cgroup()
 
 
+@pytest.fixture
+def controlled(mount: Path, make_cgroup: Callable[[], TestCgroup]) -> TestCgroup:
+    """One cgroup with every controller that can be had for it; none where v1 hierarchies have them all."""
+    for controller in (mount / "cgroup.controllers").read_text().split():
+        (mount / "cgroup.subtree_control").write_text(f"+{controller}")
+    return make_cgroup()
+
+
 @pytest.fixture(params=WAYS)
 def felt(request: pytest.FixtureRequest) -> Iterator[Felt]:
     """The sensors, under both loaders."""

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,16 +13,22 @@ import pytest
 
 from controlplane.arc.kernel.descriptors import Timer
 from controlplane.arc.kernel.events import EVENT, Event, EventKind
+from controlplane.arc.kernel.processes import TICK_NS, must_start_ticks
 from controlplane.arc.monitor.streams import NOBODY, Monitor, Place
 from controlplane.arc.monitor.tests import LevelTest, RateTest
 from controlplane.arc.reflex.guards import Breaker, Confirmation
+from controlplane.arc.reflex.holdings import Holdings
 from controlplane.arc.reflex.identities import Identities
 from controlplane.arc.reflex.journal import Journal
 from controlplane.arc.reflex.latency import LatencyHistogram
 from controlplane.arc.reflex.telling import Evidence, Reflex, must_finding, must_intent, must_outcome
+from controlplane.arc.reflex.values import values_of
 from controlplane.arc.reflex.victims import Victim
-from controlplane.link.records import Lost
+from controlplane.arc.reflex.weights import ReweighProcess
+from controlplane.link.amounts import IDLE, Amount
+from controlplane.link.records import Change, Lost
 from controlplane.link.rules import NS, Confirm, Level, Poisson, Rate, Rule, Step
+from tests.unit.arc.reflex.test_values import SETTINGS, Folder
 
 TIMES = 100_000
 WARM_UP = 5000
@@ -32,6 +39,7 @@ SLACK = 64
 RULE = Rule(name="r", signal="process.fork", test=Rate(NS, 1), ladder=(Step("freeze", for_ns=NS),))
 EVENT_ONE = Event(NS, 1, NS, 7, 7, 0, 10, 0, 1, 1, 1, 0, 0, 1, EventKind.SIGNAL, 0, b"sh".ljust(16, b"\0"))
 VICTIM = Victim(7, "/a")
+CHANGES = (Change("cgroup.freeze", "0", "1"),)
 RAW = EVENT.pack(*EVENT_ONE)
 
 Called = Callable[[], object]
@@ -46,14 +54,14 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
     os.close(fd)
 
 
-def blocks_kept_by(call: Called) -> int:
+def blocks_kept_by(call: Called, times: int = TIMES) -> int:
     """Difference in allocated blocks over many calls, after some to warm up."""
     gc.collect()
     gc.disable()
     for _ in range(WARM_UP):
         call()
     before = sys.getallocatedblocks()
-    for _ in range(TIMES):
+    for _ in range(times):
         call()
     after = sys.getallocatedblocks()
     gc.enable()
@@ -93,7 +101,7 @@ def made_records() -> Called:
 
     def call() -> None:
         must_finding(reflex, evidence, "1")
-        intent = must_intent(reflex, 0, RULE.ladder[0], "enforce", "0", identities.must_span())
+        intent = must_intent(reflex, 0, RULE.ladder[0], "enforce", CHANGES, identities.must_span())
         must_outcome(reflex, intent, NS, "")
 
     return call
@@ -135,6 +143,21 @@ def observed() -> Called:
     return lambda: histogram.must_observe(30_000, b"t" * 16, NS)
 
 
+def shared() -> Called:
+    """Values that another reflex holds already."""
+    holdings, act = Holdings(), ReweighProcess()
+    place, found = monitor()[1], (Change("nice", "0", "10"), Change("ionice", "none", "idle"))
+    evidence = Evidence(place, place, NOBODY, RateTest(Rate(NS, 1)), EVENT_ONE, "enforce")
+    reflex = Reflex(RULE, VICTIM, evidence, b"t" * 16, b"r" * 8, NS, NS)
+    intent = must_intent(reflex, 0, RULE.ladder[0], "enforce", found, b"s" * 8)
+
+    def call() -> None:
+        holdings.must_changes(VICTIM, found)
+        holdings.must_hold(reflex, act, intent)
+
+    return call
+
+
 def armed() -> Called:
     timer = Timer()
     return lambda: timer.must_arm(time.monotonic_ns() + NS)
@@ -149,6 +172,7 @@ CALLS: dict[str, Callable[[], Called]] = {
     "guards": guarded,
     "confirmation": confirmed,
     "latency": observed,
+    "holdings": shared,
     "timer": armed,
 }
 
@@ -160,6 +184,37 @@ def test_nothing_is_kept(name: str) -> None:
 
 def test_the_journal_keeps_nothing(journal: Journal) -> None:
     assert blocks_kept_by(appended(journal)) < SLACK
+
+
+def test_setting_values_keeps_nothing(tmp_path: Path) -> None:
+    (tmp_path / "cpu.weight").write_text("100\n")
+    act = values_of("reweigh", Folder(str(tmp_path)), SETTINGS)
+    step = Step("reweigh", for_ns=NS, amounts=(Amount("cpu", 500),))
+
+    def call() -> None:
+        opened = act.must_open(VICTIM, step)
+        act.must_apply(opened)
+        act.must_have(VICTIM, opened.changes)
+        act.must_release(opened)
+
+    assert blocks_kept_by(call) < SLACK
+    act.forget(VICTIM.cgroup)
+
+
+def test_setting_priorities_keeps_nothing() -> None:
+    with subprocess.Popen(["sleep", "600"]) as process:
+        act, victim = ReweighProcess(), Victim(7, "/a", process.pid, must_start_ticks(process.pid) * TICK_NS)
+        step = Step("reweigh", for_ns=NS, amounts=(Amount("nice", 10), Amount("ionice", IDLE)))
+
+        def call() -> None:
+            opened = act.must_open(victim, step)
+            act.must_apply(opened)
+            act.must_have(victim, opened.changes)
+            act.must_release(opened)
+
+        kept = blocks_kept_by(call, 5000)
+        process.kill()
+    assert kept < SLACK
 
 
 def test_what_keeps_something_is_noticed() -> None:

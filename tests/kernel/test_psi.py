@@ -61,11 +61,10 @@ def test_the_pressure_of_a_cgroup_reaches_the_rule(turn: Turn, cgroup: TestCgrou
     assert (finding.signal, finding.cgroup, finding.path) == ("psi.cpu", cgroup.id, cgroup.path)
     assert 1000 < finding.value <= 10_000
     assert finding.threshold == 1000
-    assert [(each.last, each.peak, each.count, each.unit) for each in psi_streams(arc)] == [
-        (finding.value, finding.value, 1, "%")
-    ]
     (stream,) = psi_streams(arc)
-    assert (stream.signal, stream.path, sum(stream.histogram)) == ("psi.cpu", cgroup.path, 1)
+    assert (stream.signal, stream.path, stream.unit) == ("psi.cpu", cgroup.path, "%")
+    assert sum(stream.histogram) == stream.count >= 1  # it may have been told of once more by now
+    assert stream.peak >= max(finding.value, stream.last)
     arc.arc._sources[0].follow([])
     assert psi_streams(arc) == []
 

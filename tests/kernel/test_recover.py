@@ -11,7 +11,8 @@ from controlplane.arc.reflex.acts import Freeze
 from controlplane.arc.reflex.journal import Journal, boot_id
 from controlplane.arc.reflex.recover import left_in_force
 from controlplane.arc.reflex.victims import Victim
-from controlplane.link.records import Intent, Notice, Outcome, Record, Undo
+from controlplane.link.records import Change, Intent, Notice, Outcome, Record, Undo
+from controlplane.link.rules import Step
 from controlplane.link.segment import Header
 from tests.kernel.conftest import TestCgroup, Turned
 
@@ -30,7 +31,7 @@ def intent_on(cgroup: TestCgroup, number: int = 1, **changes: object) -> Intent:
         "act": "freeze",
         "cgroup": cgroup.id,
         "path": cgroup.path,
-        "previous": "0",
+        "changes": (Change("cgroup.freeze", "0", "1"),),
         "mode": "enforce",
         "event_ns": 1,
         **changes,
@@ -126,7 +127,7 @@ def test_an_undo_leaves_what_was_frozen_before(cgroup: TestCgroup, mount: Path) 
     freeze = Freeze(Cgroups(str(mount)))
     (cgroup.directory / "cgroup.freeze").write_text("1")
     victim = Victim(cgroup.id, cgroup.path)
-    opened = freeze.must_open(victim)
-    assert opened.previous == "1"
-    freeze.undo(victim, opened.previous)
+    opened = freeze.must_open(victim, Step("freeze"))
+    assert opened.changes[0].before == "1"
+    freeze.undo(victim, opened.changes)
     assert cgroup.read("cgroup.freeze") == "1"

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from controlplane.link.records import Effect, Finding, GuardRefused, Intent, Outcome, Undo
+from controlplane.link.records import Change, Effect, Finding, GuardRefused, Intent, Outcome, Undo
 from controlplane.link.rules import NS, Rule, Step
 from tests.kernel.conftest import FORKER, TestCgroup, Turned, fork_in, fork_rule
 
@@ -24,7 +24,7 @@ def test_freeze_is_done_confirmed_and_undone_when_its_time_is_over(turn: Turn, c
     assert outcome.ok
     assert finding.time_ns < finding.decided_ns < intent.time_ns < outcome.time_ns < undo.time_ns
     assert finding.time_ns < effect.time_ns < undo.time_ns
-    assert intent.previous == "0"
+    assert intent.changes == (Change("cgroup.freeze", "0", "1"),)
     assert (undo.reason, undo.ok, undo.parent_id) == ("timer", True, intent.span_id)
     assert undo.time_ns - outcome.time_ns >= BRIEF_NS * 0.9
     assert not cgroup.frozen

@@ -8,6 +8,7 @@ import contextlib
 import errno
 import os
 import signal
+from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
 from controlplane.arc.kernel.cgroups import Cgroups, must_write_file
@@ -16,7 +17,8 @@ from controlplane.arc.kernel.events import EventKind
 from controlplane.arc.kernel.processes import must_open_process
 from controlplane.arc.kernel.watched import Watched
 from controlplane.arc.reflex.victims import Victim
-from controlplane.link.rules import ActName
+from controlplane.link.records import Change
+from controlplane.link.rules import ActName, Step
 
 GONE: Final = frozenset({errno.ESTALE, errno.ENOENT, errno.ENODEV, errno.ESRCH})
 
@@ -29,18 +31,24 @@ EXIT: Final = int(EventKind.EXIT)
 
 
 class Opened(NamedTuple):
-    """A victim held by descriptor, and the value before the act."""
+    """A victim held by descriptors, and what the act is to change."""
 
-    fd: int
-    previous: str
-
-
-ONE_BY_ONE: Final = "one by one"
-"""In place of a previous value: this kernel has no cgroup.kill."""
+    fds: tuple[int, ...]
+    changes: tuple[Change, ...] = ()
+    one_by_one: bool = False
+    """This kernel has no cgroup.kill."""
 
 
 class ForeignValueError(Exception):
     """Somebody else changed the value since the act: theirs is left."""
+
+
+class AbsentError(Exception):
+    """The kernel has no such control for this victim; `detail` says which."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
 
 
 class Act(Protocol):
@@ -49,26 +57,29 @@ class Act(Protocol):
     name: ActName
     irreversible: bool
 
-    def prepare(self, cgroup: int) -> None:
+    def prepare(self, cgroup: int, step: Step) -> None:
         """Ahead of any finding: do what `must_open` would else do first; raises OSError."""
 
     def forget(self, cgroup: int) -> None:
         """The cgroup is gone."""
 
-    def must_open(self, victim: Victim) -> Opened:
-        """Hold the victim; raises OSError when it is gone."""
+    def must_open(self, victim: Victim, step: Step) -> Opened:
+        """Hold the victim; raises OSError when it is gone, AbsentError when the act cannot be done on it."""
 
     def must_apply(self, opened: Opened) -> None:
-        """Do it; raises OSError."""
+        """Do it, all of it or nothing; raises OSError."""
 
     def must_release(self, opened: Opened) -> None:
         """Let go of the victim."""
 
-    def undo(self, victim: Victim, previous: str) -> None:
-        """Take it back; raises OSError or ForeignValueError."""
+    def undo(self, victim: Victim, changes: Sequence[Change]) -> None:
+        """Take these changes back; raises OSError or ForeignValueError."""
 
-    def must_effect(self, victim: Victim) -> Effect:
-        """What will confirm it."""
+    def must_effect(self, victim: Victim) -> Effect | None:
+        """What will confirm it; None where no event does, and `must_have` is to be asked."""
+
+    def must_have(self, victim: Victim, changes: tuple[Change, ...]) -> bool:
+        """Whether the kernel, asked, has the values that were to be set; raises OSError."""
 
 
 class Freeze:
@@ -80,7 +91,7 @@ class Freeze:
     def __init__(self, cgroups: Cgroups) -> None:
         self._files = ControlFiles(cgroups, "cgroup.freeze", os.O_RDWR)
 
-    def prepare(self, cgroup: int) -> None:
+    def prepare(self, cgroup: int, step: Step) -> None:
         """See `Act`."""
         self._files.prepare(cgroup)
 
@@ -88,28 +99,32 @@ class Freeze:
         """See `Act`."""
         self._files.forget(cgroup)
 
-    def must_open(self, victim: Victim) -> Opened:
+    def must_open(self, victim: Victim, step: Step) -> Opened:
         """See `Act`."""
         fd = self._files.must_get(victim.cgroup)
-        return Opened(fd, must_read_value(fd))
+        return Opened((fd,), (Change("cgroup.freeze", must_read_value(fd), "1"),))
 
     def must_apply(self, opened: Opened) -> None:
         """See `Act`."""
-        must_write_value(opened.fd, b"1")
+        must_write_value(opened.fds[0], b"1")
 
     def must_release(self, opened: Opened) -> None:
         """Stays open for the undo."""
 
-    def undo(self, victim: Victim, previous: str) -> None:
+    def undo(self, victim: Victim, changes: Sequence[Change]) -> None:
         """See `Act`."""
         fd = self._files.open(victim.cgroup)
         if must_read_value(fd) != "1":
             raise ForeignValueError
-        must_write_value(fd, previous.encode())
+        must_write_value(fd, changes[0].before.encode())
 
     def must_effect(self, victim: Victim) -> Effect:
         """See `Act`."""
         return FROZEN, victim.cgroup, 1
+
+    def must_have(self, victim: Victim, changes: tuple[Change, ...]) -> bool:
+        """The kernel tells."""
+        return False
 
 
 class KillCgroup:
@@ -122,7 +137,7 @@ class KillCgroup:
         self._cgroups = cgroups
         self._files = ControlFiles(cgroups, "cgroup.kill", os.O_WRONLY)
 
-    def prepare(self, cgroup: int) -> None:
+    def prepare(self, cgroup: int, step: Step) -> None:
         """See `Act`."""
         with contextlib.suppress(FileNotFoundError):
             self._files.prepare(cgroup)
@@ -131,31 +146,35 @@ class KillCgroup:
         """See `Act`."""
         self._files.forget(cgroup)
 
-    def must_open(self, victim: Victim) -> Opened:
+    def must_open(self, victim: Victim, step: Step) -> Opened:
         """See `Act`. Without cgroup.kill the directory is held instead, and nothing of it stays open."""
         try:
-            return Opened(self._files.must_get(victim.cgroup), "")
+            return Opened((self._files.must_get(victim.cgroup),))
         except FileNotFoundError:
-            return Opened(self._cgroups.must_open(victim.cgroup), ONE_BY_ONE)
+            return Opened((self._cgroups.must_open(victim.cgroup),), one_by_one=True)
 
     def must_apply(self, opened: Opened) -> None:
         """See `Act`."""
-        if opened.previous == ONE_BY_ONE:
-            _kill_one_by_one(opened.fd)
+        if opened.one_by_one:
+            _kill_one_by_one(opened.fds[0])
         else:
-            must_write_value(opened.fd, b"1")
+            must_write_value(opened.fds[0], b"1")
 
     def must_release(self, opened: Opened) -> None:
         """See `Act`."""
-        if opened.previous == ONE_BY_ONE:
-            os.close(opened.fd)
+        if opened.one_by_one:
+            os.close(opened.fds[0])
 
-    def undo(self, victim: Victim, previous: str) -> None:
+    def undo(self, victim: Victim, changes: Sequence[Change]) -> None:
         """Nobody comes back."""
 
     def must_effect(self, victim: Victim) -> Effect:
         """See `Act`."""
         return POPULATED, victim.cgroup, 0
+
+    def must_have(self, victim: Victim, changes: tuple[Change, ...]) -> bool:
+        """The kernel tells."""
+        return False
 
 
 class KillProcess:
@@ -167,32 +186,36 @@ class KillProcess:
     def __init__(self, watched: Watched) -> None:
         self._watched = watched
 
-    def prepare(self, cgroup: int) -> None:
+    def prepare(self, cgroup: int, step: Step) -> None:
         """There is nothing to prepare."""
 
     def forget(self, cgroup: int) -> None:
         """Nothing was prepared."""
 
-    def must_open(self, victim: Victim) -> Opened:
+    def must_open(self, victim: Victim, step: Step) -> Opened:
         """See `Act`. Has the kernel watch for the exit, so that it is seen however soon it comes."""
         fd = must_open_process(victim.pid, victim.start_ns, victim.inode)
         self._watched.must_watch(victim.pid, victim.start_ns)
-        return Opened(fd, "")
+        return Opened((fd,))
 
     def must_apply(self, opened: Opened) -> None:
         """See `Act`."""
-        signal.pidfd_send_signal(opened.fd, signal.SIGKILL)
+        signal.pidfd_send_signal(opened.fds[0], signal.SIGKILL)
 
     def must_release(self, opened: Opened) -> None:
         """See `Act`."""
-        os.close(opened.fd)
+        os.close(opened.fds[0])
 
-    def undo(self, victim: Victim, previous: str) -> None:
+    def undo(self, victim: Victim, changes: Sequence[Change]) -> None:
         """Nobody comes back."""
 
     def must_effect(self, victim: Victim) -> Effect:
         """See `Act`."""
         return EXIT, victim.pid, victim.start_ns
+
+    def must_have(self, victim: Victim, changes: tuple[Change, ...]) -> bool:
+        """The kernel tells."""
+        return False
 
 
 def _kill_one_by_one(directory: int) -> None:

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from controlplane.arc.kernel.events import Event
 from controlplane.arc.monitor.streams import Place
 from controlplane.arc.monitor.tests import Test
-from controlplane.arc.reflex.acts import Act, Effect
+from controlplane.arc.reflex.acts import AbsentError, Act, Effect
 from controlplane.arc.reflex.evidence import MAX_HELD, Held, must_hold
 from controlplane.arc.reflex.guards import Guards
 from controlplane.arc.reflex.holdings import Holdings, InForce
@@ -112,7 +112,7 @@ class Engine:
             if plan is not None and rule.per == "cgroup" and rule.mode == "enforce":
                 for rung in (*plan.at_once, *plan.later):
                     with contextlib.suppress(OSError):
-                        rung.act.prepare(place.cgroup)
+                        rung.act.prepare(place.cgroup, rung.step)
 
     def forget(self, cgroup: int) -> None:
         """The cgroup is gone."""
@@ -161,7 +161,7 @@ class Engine:
         elif mode != "enforce":
             self._must_tell(reflex)
             self._journal.must_append(
-                must_intent(reflex, rung.number, rung.step, "observe", "", self._identities.must_span())
+                must_intent(reflex, rung.number, rung.step, "observe", (), self._identities.must_span())
             )
             self._must_tally(rung.act.name, "observed")
         elif self.holdings.full and not rung.act.irreversible:
@@ -186,7 +186,10 @@ class Engine:
         """Hold the victim, write the intent, do it, write the outcome."""
         act = rung.act
         try:
-            opened = act.must_open(reflex.victim)
+            opened = act.must_open(reflex.victim, rung.step)
+        except AbsentError as absent:
+            self._must_refuse(reflex, act, "absent", absent.detail)
+            return
         except OSError:
             self._must_refuse(reflex, act, "gone")
             return
@@ -195,9 +198,9 @@ class Engine:
             self._set_modes()
             self._must_refuse(reflex, act, "breaker")
             return
-        previous = self.holdings.must_previous(act, reflex.victim, opened.previous)
+        changes = self.holdings.must_changes(reflex.victim, opened.changes)
         span = self._identities.must_span()
-        intent = must_intent(reflex, rung.number, rung.step, "enforce", previous, span)
+        intent = must_intent(reflex, rung.number, rung.step, "enforce", changes, span)
         self._journal.must_append(intent)
         error = ""
         try:
@@ -218,12 +221,24 @@ class Engine:
         """Wait for the effect, and for the time to take it back."""
         if len(self._awaited) >= MAX_AWAITED:
             del self._awaited[next(iter(self._awaited))]
-        self._awaited[act.must_effect(reflex.victim)] = (reflex, intent.span_id, act.name)
+        awaited = act.must_effect(reflex.victim)
+        if awaited is not None:
+            self._awaited[awaited] = (reflex, intent.span_id, act.name)
+        elif self._must_have(reflex, act, intent):
+            now = time.monotonic_ns()
+            self._journal.must_append(must_effect(reflex, intent.span_id, act.name, now))
         if act.irreversible:
             return
         self.holdings.must_hold(reflex, act, intent)
         if intent.until_ns:
             self._must_schedule(intent.until_ns, reflex, None, intent.span_id)
+
+    def _must_have(self, reflex: Reflex, act: Act, intent: Intent) -> bool:
+        """Whether the kernel has the values; a victim that is gone has none."""
+        try:
+            return act.must_have(reflex.victim, intent.changes)
+        except OSError:
+            return False
 
     def must_confirm(self, kind: int, who: int, value: int, time_ns: int) -> None:
         """A confirmation from the kernel; most are of no act of ours."""
@@ -284,8 +299,8 @@ class Engine:
 
     def _undo(self, span_id: bytes, reason: Reason, actor: str = "") -> None:
         """It is out of force afterwards, whatever came of it."""
-        held, shared = self.holdings.release(span_id)
-        self._journal.must_append(take_back(held.act, held.intent, reason, actor, shared=shared))
+        held, changes = self.holdings.release(span_id)
+        self._journal.must_append(take_back(held.act, held.intent, changes, reason, actor))
         self._must_tally(held.act.name, "undone")
 
     def end_where(self, wanted: Callable[[Reflex], bool]) -> None:

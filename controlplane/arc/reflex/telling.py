@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from controlplane.arc.kernel.events import Event
@@ -10,7 +11,17 @@ from controlplane.arc.monitor.tests import Test
 from controlplane.arc.reflex.acts import GONE, Act, ForeignValueError
 from controlplane.arc.reflex.victims import Victim
 from controlplane.link.config import Mode
-from controlplane.link.records import Effect, Finding, Guard, GuardRefused, Intent, Outcome, Reason, Undo
+from controlplane.link.records import (
+    Change,
+    Effect,
+    Finding,
+    Guard,
+    GuardRefused,
+    Intent,
+    Outcome,
+    Reason,
+    Undo,
+)
 from controlplane.link.rules import Rule, Step
 
 
@@ -93,7 +104,9 @@ def must_finding(reflex: Reflex, evidence: Evidence, unit: str) -> Finding:
     )
 
 
-def must_intent(reflex: Reflex, number: int, step: Step, mode: Mode, previous: str, span_id: bytes) -> Intent:
+def must_intent(
+    reflex: Reflex, number: int, step: Step, mode: Mode, changes: tuple[Change, ...], span_id: bytes
+) -> Intent:
     """An act about to be tried, or that would have been."""
     now = time.monotonic_ns()
     victim = reflex.victim
@@ -110,7 +123,7 @@ def must_intent(reflex: Reflex, number: int, step: Step, mode: Mode, previous: s
         pid=victim.pid,
         start_ns=victim.start_ns,
         comm=victim.comm,
-        previous=previous,
+        changes=changes,
         until_ns=now + step.for_ns if step.for_ns else 0,
         mode=mode,
         event_ns=reflex.event_ns,
@@ -160,16 +173,16 @@ def must_refusal(reflex: Reflex, act: str, guard: Guard, detail: str, span_id: b
     )
 
 
-def take_back(act: Act, intent: Intent, reason: Reason, actor: str = "", *, shared: bool = False) -> Undo:
-    """Undo an act and say what came of it. A victim that is gone needs no undo.
+def take_back(act: Act, intent: Intent, changes: Sequence[Change], reason: Reason, actor: str = "") -> Undo:
+    """Undo changes of an act and say what came of it. A victim that is gone needs no undo.
 
-    `shared`: another reflex holds the victim by the same act, so the value stays until that one lets go.
+    Of a value that another reflex holds as well nothing is in `changes`: it stays until that one lets go.
     """
     victim = Victim(intent.cgroup, intent.path, intent.pid, intent.start_ns, intent.comm)
-    error = "shared" if shared else ""
+    error = "shared" if len(changes) < len(intent.changes) else ""
     try:
-        if not shared:
-            act.undo(victim, intent.previous)
+        if changes:
+            act.undo(victim, changes)
     except ForeignValueError:
         error = "foreign"
     except OSError as failure:

@@ -8,6 +8,7 @@ from typing import assert_never
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from controlplane.link import frames, records, rules
+from controlplane.link.amounts import in_words
 from controlplane.link.config import Mode
 from controlplane.plane.story import Reflex, Told
 from controlplane.wire import management_pb2 as pb
@@ -107,7 +108,7 @@ def policy(rule: rules.Rule) -> pb.Policy:
         per=rule.per,
         node=rule.scope.node,
         cgroups=rule.scope.cgroups,
-        ladder=[pb.Rung(act=step.act, after_ns=step.after_ns, for_ns=step.for_ns) for step in rule.ladder],
+        ladder=[_rung(step) for step in rule.ladder],
         cooldown_ns=rule.cooldown_ns,
         mode=MODES[rule.mode],
         origin=rule.origin,
@@ -130,6 +131,11 @@ def policy(rule: rules.Rule) -> pb.Policy:
     if rule.confirm is not None:
         message.confirmation.CopyFrom(_confirmation(rule.confirm))
     return message
+
+
+def _rung(step: rules.Step) -> pb.Rung:
+    sets = [in_words(amount) for amount in step.amounts]
+    return pb.Rung(act=step.act, after_ns=step.after_ns, for_ns=step.for_ns, sets=sets)
 
 
 def _confirmation(confirm: rules.Confirm) -> pb.Confirmation:

@@ -106,8 +106,9 @@ def _intent(record: records.Intent, wall_offset_ns: int) -> Event:
         **_cgroup(record.path, record.cgroup),
         **_process(record.pid, record.start_ns, record.comm, wall_offset_ns),
     }
-    if record.previous:
-        attributes[events.PREVIOUS] = record.previous
+    if record.changes:
+        attributes[events.PREVIOUS] = ", ".join(f"{each.what}={each.before}" for each in record.changes)
+        attributes[events.WRITTEN] = ", ".join(f"{each.what}={each.after}" for each in record.changes)
     if record.until_ns:
         attributes[events.FOR_NS] = record.until_ns - record.time_ns
     return _told(record, events.INTENT, "info", body, attributes)

@@ -75,7 +75,7 @@ def intent(trace_id: bytes = TRACE, *, carried: bool = False, mode: Mode = "enfo
         act="freeze",
         cgroup=99,
         path="/storm",
-        previous="0",
+        changes=(records.Change("cgroup.freeze", "0", "1"),),
         until_ns=EVENT_NS + 10_000_000_000,
         mode=mode,
         event_ns=EVENT_NS,

@@ -4,7 +4,7 @@ Monitor, engine and journal are those of the arc; the acts reach nobody, and the
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -25,7 +25,7 @@ from controlplane.arc.reflex.holdings import Holdings
 from controlplane.arc.reflex.journal import Journal, read_records
 from controlplane.arc.reflex.victims import Victim
 from controlplane.link.config import Mode
-from controlplane.link.records import GuardRefused, Intent, Record
+from controlplane.link.records import Change, GuardRefused, Intent, Record
 from controlplane.link.rules import NS, ActName, Confirm, Poisson, Rate, Rule, Scope, Step
 from tests.unit.arc.monitor.unhurried import unhurried
 
@@ -55,13 +55,16 @@ class Idle:
         self.irreversible = irreversible
         self._done = done
 
-    def prepare(self, cgroup: int) -> None: ...
+    def prepare(self, cgroup: int, step: Step) -> None: ...
     def forget(self, cgroup: int) -> None: ...
     def must_release(self, opened: Opened) -> None: ...
-    def undo(self, victim: Victim, previous: str) -> None: ...
+    def undo(self, victim: Victim, changes: Sequence[Change]) -> None: ...
 
-    def must_open(self, victim: Victim) -> Opened:  # noqa: ARG002  # the shape of an act
-        return Opened(-1, "0")
+    def must_open(self, victim: Victim, step: Step) -> Opened:  # noqa: ARG002  # the shape of an act
+        return Opened((-1,))
+
+    def must_have(self, victim: Victim, changes: tuple[Change, ...]) -> bool:  # noqa: ARG002  # the same
+        return False
 
     def must_apply(self, opened: Opened) -> None:  # noqa: ARG002  # the shape of an act
         self._done()

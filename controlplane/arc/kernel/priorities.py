@@ -1,0 +1,102 @@
+"""Priorities of one process, through its directory in /proc, which is of that very process for good.
+
+Nice values and I/O priorities belong to threads: those that share the first thread's value share its fate,
+and those that were given another one keep it.
+"""
+
+import contextlib
+import ctypes
+import os
+import signal
+from typing import Final
+
+from controlplane.arc.kernel.cgroups import must_read_file, must_write_file
+from controlplane.link.amounts import BEST_EFFORT, IDLE
+
+REALTIME: Final = 1 << 13
+CLASS_BITS: Final = 3 << 13
+NAMES: Final = {
+    0: "none",
+    IDLE: "idle",
+    **{REALTIME | level: f"realtime {level}" for level in range(8)},
+    **{BEST_EFFORT | level: f"best-effort {level}" for level in range(8)},
+}
+NUMBERS: Final = {name: number for number, name in NAMES.items()}
+PASSES: Final = 8
+"""Over the threads, as one that was not reached yet may start another meanwhile."""
+_SYSCALLS: Final = {"x86_64": (251, 252), "aarch64": (30, 31)}
+"""ioprio_set and ioprio_get, for which libc has no functions."""
+_WHO_PROCESS: Final = 1
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_syscall = _libc.syscall
+_syscall.restype = ctypes.c_long
+
+
+def must_open_directory(pid: int, pidfd: int) -> int:
+    """/proc/PID of the process behind a pidfd; raises OSError when it is gone."""
+    directory = os.open(b"/proc/%d" % pid, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        # It is still there, so nobody else had its pid when the directory was opened.
+        signal.pidfd_send_signal(pidfd, 0)
+    except OSError:
+        os.close(directory)
+        raise
+    return directory
+
+
+def must_get(directory: int, what: str) -> str:
+    """`nice`, `ionice` or `oom_score_adj` of the process; raises OSError."""
+    if what == "oom_score_adj":
+        return must_read_file(directory, what)
+    return must_get_of_thread(int(must_read_file(directory, "stat").split(" ", 1)[0]), what)
+
+
+def must_set(directory: int, what: str, value: str) -> None:
+    """Set it, of all threads that share the first one's value; raises OSError."""
+    if what == "oom_score_adj":
+        must_write_file(directory, what, value.encode())
+        return
+    before = must_get(directory, what)
+    for _ in range(PASSES):
+        if before == value or not _must_set_threads(directory, what, before, value):
+            return
+
+
+def _must_set_threads(directory: int, what: str, before: str, value: str) -> bool:
+    """Whether there were any to set."""
+    found = False
+    task = os.open("task", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        for name in os.listdir(task):
+            with contextlib.suppress(ProcessLookupError):
+                if must_get_of_thread(int(name), what) == before:
+                    _must_set_of_thread(int(name), what, value)
+                    found = True
+    finally:
+        os.close(task)
+    return found
+
+
+def must_get_of_thread(tid: int, what: str) -> str:
+    """`nice` or `ionice` of one thread; raises OSError."""
+    if what == "nice":
+        return (b"%d" % os.getpriority(os.PRIO_PROCESS, tid)).decode()
+    number = _must_call(_SYSCALLS[os.uname().machine][1], _WHO_PROCESS, tid, 0)
+    # Where none was set, the level differs from kernel to kernel; of the idle class it means nothing.
+    return NAMES[number & CLASS_BITS if number & CLASS_BITS in (0, IDLE) else number & (CLASS_BITS | 7)]
+
+
+def _must_set_of_thread(tid: int, what: str, value: str) -> None:
+    if what == "nice":
+        os.setpriority(os.PRIO_PROCESS, tid, int(value))
+    else:
+        _must_call(_SYSCALLS[os.uname().machine][0], _WHO_PROCESS, tid, NUMBERS[value])
+
+
+def _must_call(number: int, who: int, tid: int, value: int) -> int:
+    done: int = _syscall(number, who, tid, value)
+    if done < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return done

@@ -1,0 +1,67 @@
+"""What a step sets: as it is written, as the arc gets it, and what is refused with which words."""
+
+import pytest
+
+from controlplane.link.amounts import BEST_EFFORT, IDLE, Amount
+from controlplane.policy.compile import rules_of
+from controlplane.policy.errors import PolicyError
+
+POLICY = """\
+apiVersion: reflexarc/v1
+kind: Policy
+metadata: {name: storm}
+spec:
+  signal: process.fork
+  per: PER
+  scope: {cgroups: ["/a"]}
+  test: {kind: threshold, above: 500/s}
+  ladder:
+    - {act: ACT}
+"""
+
+
+def amounts(act: str, per: str = "cgroup") -> tuple[Amount, ...]:
+    (rule,) = rules_of(POLICY.replace("ACT", act).replace("PER", per).encode(), "f.yaml", "api")
+    return rule.ladder[0].amounts
+
+
+@pytest.mark.parametrize(
+    ("act", "per", "expected"),
+    [
+        ("reweigh, cpu: 10, io: 1, for: 5m", "cgroup", (Amount("cpu", 10), Amount("io", 1))),
+        ("reweigh, io: 10000, for: 5m", "cgroup", (Amount("io", 10_000),)),
+        (
+            "reweigh, nice: 19, ionice: idle, oom_score_adj: -500, for: 1s",
+            "process",
+            (Amount("nice", 19), Amount("ionice", IDLE), Amount("oom_score_adj", -500)),
+        ),
+        ("reweigh, ionice: 7, for: 1s", "process", (Amount("ionice", BEST_EFFORT + 7),)),
+        ("freeze, for: 1s", "cgroup", ()),
+    ],
+)
+def test_amounts(act: str, per: str, expected: tuple[Amount, ...]) -> None:
+    assert amounts(act, per) == expected
+
+
+@pytest.mark.parametrize(
+    ("act", "per", "message", "hint"),
+    [
+        ("reweigh, for: 5m", "cgroup", "spec.ladder[0]: reweigh needs something to set", "cpu and io"),
+        ("reweigh, cpu: 10", "cgroup", "spec.ladder[0].for: a reweigh needs an end, at most 7d", "for: 10s"),
+        ("reweigh, cpu: 0, for: 1s", "cgroup", "spec.ladder[0].cpu: must be between 1 and 10000", ""),
+        ("reweigh, io: 10001, for: 1s", "cgroup", "spec.ladder[0].io: must be between 1 and 10000", ""),
+        ("reweigh, nice: 20, for: 1s", "process", "spec.ladder[0].nice: must be between -20 and 19", ""),
+        ("reweigh, ionice: 8, for: 1s", "process", "spec.ladder[0].ionice: must be `idle`, or between", ""),
+        ("reweigh, cpu: 10, for: 1s", "process", "spec.ladder[0].cpu: is not what reweigh", "`per: cgroup`"),
+        ("reweigh, nice: 1, for: 1s", "cgroup", "spec.ladder[0].nice: is not what", "`per: process`"),
+        ("freeze, cpu: 10, for: 1s", "cgroup", "spec.ladder[0].cpu: is not what", "freeze sets nothing"),
+        ("reweigh, cpu: much, for: 1s", "cgroup", "spec.ladder[0].cpu must be a whole number, not text", ""),
+        ("reweigh, cqu: 10, for: 1s", "cgroup", "unknown key 'cqu' in spec.ladder[0]", "`cpu`"),
+    ],
+)
+def test_refused(act: str, per: str, message: str, hint: str) -> None:
+    with pytest.raises(PolicyError) as caught:
+        amounts(act, per)
+    assert message in caught.value.message
+    assert hint in caught.value.hint
+    assert caught.value.line == 10
