@@ -54,7 +54,7 @@ class Bookmaker:
         floor = min(floor_of(test.above) for test in wanted)
         past = self._past(event, floor)
         before = past.adapted
-        number = past.learn(bet, event.time_ns)
+        number = past.learn(bet, event.time_ns, doubt_at(min(test.threshold for test in wanted)))
         for test in wanted:
             test.must_settle(number, event.time_ns)
         self._set(event, bet, past, [test.threshold for test in wanted])
@@ -99,6 +99,11 @@ class Bookmaker:
             *(event.slot, event.key, lowest, lowest // 2),
             *(most if past.armed else 0, made.half, made.due, made.scores),
         )
+
+
+def doubt_at(bits: float) -> float:
+    """A quarter of the way to a threshold: chance comes as far now and then, a fault passes by."""
+    return bits * UNIT / 4
 
 
 def floor_of(above: int) -> int:

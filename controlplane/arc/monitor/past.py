@@ -67,7 +67,9 @@ class Past:
             "_gap",
             "_gathered",
             "_histogram",
+            "_doubtful",
             "_missing",
+            "_seen",
             "_opened_ns",
             "_scores",
         ),
@@ -82,7 +84,9 @@ class Past:
         self._thinning = Thinning(MOST_HALF)
         self._histogram = memoryview(bytes(4 * (BUCKETS - first))).cast("I")
         """As it was at the last summary; the kernel only ever adds."""
-        self._gathered = 0
+        self._gathered = self._seen = 0
+        """Values, at the last table and at the last summary."""
+        self._doubtful = False
         self._sums = (0, 0, 0, 0, 0)
         self._missing = WINDOW
         """Scores, until correlation is measured."""
@@ -132,19 +136,28 @@ class Past:
         if bool(bet.told) != bool(self._opened_ns):
             self._opened_ns = now_ns if bet.told else 0
             self._skip(bet)
+            # Values of two kinds depend on one another, whatever each of them does.
+            self._sums = _sums_of(bet)
 
-    def learn(self, bet: Bet, now_ns: int) -> int:
-        """At a summary: take in what is new, unless an alarm is open. How many bets that was."""
+    def learn(self, bet: Bet, now_ns: int, doubt: float) -> int:
+        """At a summary: take in what is new, unless an alarm is open. How many bets there were.
+
+        With a statistic of `doubt` an alarm may be about to begin: then it waits until that is decided.
+        """
         self.note(bet, now_ns)
+        bets = (bet.gathered - self._seen & 0xFFFFFFFF) // self.every
+        self._seen = bet.gathered
         number = bet.gathered - self._gathered & 0xFFFFFFFF
-        if not self._opened_ns:
-            self._take(bet, number, now_ns)
-        elif number >= FOR_GOOD and now_ns - self._opened_ns >= FOR_GOOD_NS:
+        lasts_ns = now_ns - (self._opened_ns or self._told_ns)
+        for_good = number >= FOR_GOOD and lasts_ns >= FOR_GOOD_NS
+        self._doubtful = not self._opened_ns and bet.statistic >= doubt and not for_good
+        if self._opened_ns and for_good:
             self._baseline.must_forget()
             self.adapted += 1
             self._opened_ns = now_ns
+        if for_good or not (self._opened_ns or self._doubtful):
             self._take(bet, number, now_ns)
-        return number // self.every
+        return bets
 
     def odds(self, gathered: int) -> Made:
         """As things stand, with `gathered` values in all."""
@@ -152,6 +165,8 @@ class Past:
 
     def _until_next(self) -> int:
         """Values until the next table, or until it can be seen whether bets are independent."""
+        if self._doubtful:
+            return max(FIRST_TABLE // 2, self._gap // SHARE)
         if self._thinning.settled:
             return self._gap
         wanted = self._missing * max(1, self._thinning.half)
@@ -176,7 +191,7 @@ class Past:
 
     def _judge(self, bet: Bet) -> None:
         """Whether bets are far enough apart, once there are enough scores."""
-        sums = (bet.looks, bet.sum, bet.squares, bet.near, bet.far)
+        sums = _sums_of(bet)
         looks = sums[0] - self._sums[0] & 0xFFFFFFFF
         if looks >= WINDOW:
             total, squares, near, far = (new - old for new, old in zip(sums[1:], self._sums[1:], strict=True))
@@ -201,3 +216,7 @@ class Past:
     def _skip(self, bet: Bet) -> None:
         self._histogram = memoryview(bet.histogram).cast("I")
         self._gathered = bet.gathered
+
+
+def _sums_of(bet: Bet) -> tuple[int, int, int, int, int]:
+    return bet.looks, bet.sum, bet.squares, bet.near, bet.far

@@ -3,7 +3,7 @@
 from array import array
 
 from controlplane.arc.monitor.bets import LN2
-from controlplane.arc.monitor.bookmaker import floor_of
+from controlplane.arc.monitor.bookmaker import doubt_at, floor_of
 from controlplane.arc.monitor.buckets import must_bucket
 from controlplane.arc.monitor.budget import Budget
 from controlplane.arc.monitor.integer import DUE, UNIT, IntegerBets
@@ -56,7 +56,7 @@ class ReplayedBets:
         if self._past is None:
             self._past = Past(now_ns, self._floor, first=0)
         past = self._past
-        self._budget.must_count(past.learn(counted, now_ns), now_ns)
+        self._budget.must_count(past.learn(counted, now_ns, doubt_at(self.threshold)), now_ns)
         self.threshold = self._budget.nats / LN2
         made = past.odds(counted.gathered)
         threshold = int(self.threshold * UNIT)

@@ -41,7 +41,7 @@ class Stream:
         self.tables += 1
         self.spacing_ns, self._summary_ns = self.now_ns - self._summary_ns, self.now_ns
         counted = self.bets.counted()
-        self.past.learn(counted, self.now_ns)
+        self.past.learn(counted, self.now_ns, BITS * UNIT / 4)
         made = self.past.odds(counted.gathered)
         most = BITS * UNIT + ROOM if self.past.armed else 0
         self.bets.must_set(BITS * UNIT, BITS * UNIT // 2, most, made.half, made.due, array("h", made.scores))
@@ -181,6 +181,52 @@ def test_counters_of_the_kernel_may_wrap_around() -> None:
     for bucket in range(KERNEL_BUCKETS):
         histogram[bucket] = histogram[bucket] - 1 & 0xFFFFFFFF
     past = Past(0, 0)
-    past.learn(counted._replace(gathered=2**32 - 1000, histogram=bytes(4 * KERNEL_BUCKETS)), 1)
-    past.learn(counted._replace(gathered=1000), 2)
+    past.learn(counted._replace(gathered=2**32 - 1000, histogram=bytes(4 * KERNEL_BUCKETS)), 1, UNIT)
+    past.learn(counted._replace(gathered=1000), 2, UNIT)
     assert 0 < past.total < 2**31
+
+
+def test_it_is_found_again_after_an_alarm() -> None:
+    """Values of an alarm are no dependence between values."""
+    stream = Stream()
+    stream.feed(steady(1, 10_000))
+    for seed in range(2, 12):
+        stream.alarms = 0
+        stream.feed(steady(seed, 300, factor=8))
+        assert stream.alarms > 0
+        stream.feed(steady(100 + seed, 2000))
+        assert stream.past.armed
+        assert stream.past.every == 1
+
+
+def test_a_young_stream_does_not_learn_a_fault_that_comes_slowly() -> None:
+    """One value in eight is of the fault, in a stream that makes a table every few hundred values."""
+    found = 0
+    for seed in range(12):
+        stream = Stream()
+        stream.feed(steady(seed, 1400))
+        values = steady(100 + seed, 4000)
+        stream.feed(value * 1000 if at % 8 == 0 else value for at, value in enumerate(values))
+        found += stream.alarms > 0
+    assert found >= 10
+
+
+def test_bets_are_counted_once() -> None:
+    stream = Stream()
+    counted = 0
+    learn = stream.past.learn
+
+    def summarise() -> None:
+        nonlocal counted
+        bet = stream.bets.counted()
+        counted += learn(bet, stream.now_ns, BITS * UNIT / 4)
+        made = stream.past.odds(bet.gathered)
+        most = BITS * UNIT + ROOM if stream.past.armed else 0
+        stream.bets.must_set(
+            BITS * UNIT, BITS * UNIT // 2, most, made.half, made.due, array("h", made.scores)
+        )
+
+    stream.summarise = summarise  # type: ignore[method-assign]
+    stream.feed(steady(1, 10_000))
+    stream.feed(steady(2, 20_000, factor=8))
+    assert 0 < counted <= 30_000
