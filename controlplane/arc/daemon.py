@@ -29,6 +29,7 @@ from controlplane.arc.monitor.confirming import sentinels
 from controlplane.arc.monitor.gates import gates_for
 from controlplane.arc.monitor.streams import Monitor, Place
 from controlplane.arc.policy_folder import PolicyFolder
+from controlplane.arc.reflex import limits
 from controlplane.arc.reflex.acts import Act, Freeze, KillCgroup, KillProcess
 from controlplane.arc.reflex.engine import Engine
 from controlplane.arc.reflex.evidence import Gathering
@@ -111,6 +112,10 @@ class Arc:
         acts: dict[tuple[str, bool], Act] = {
             ("reweigh", False): values_of("reweigh", self._cgroups, weights),
             ("reweigh", True): ReweighProcess(),
+            ("limit-cpu", False): values_of("limit-cpu", self._cgroups, limits.CPU),
+            ("limit-memory", False): values_of("limit-memory", self._cgroups, limits.MEMORY),
+            ("limit-pids", False): values_of("limit-pids", self._cgroups, limits.PIDS),
+            ("limit-io", False): limits.LimitIo(self._cgroups),
             ("freeze", False): Freeze(self._cgroups),
             ("kill", False): KillCgroup(self._cgroups),
         }

@@ -8,7 +8,9 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-Key = Literal["cpu", "io", "nice", "ionice", "oom_score_adj"]
+Key = Literal["cpu", "io", "nice", "ionice", "oom_score_adj", "max", "more", "read", "write"]
+Way = Literal["", "share"]
+"""As it stands; or in hundredths of a percent of what the victim uses now."""
 
 BEST_EFFORT: Final = 2 << 13
 IDLE: Final = 3 << 13
@@ -20,20 +22,29 @@ class Amount(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     key: Key
     number: int
+    way: Way = ""
 
 
 class Bounds(NamedTuple):
-    """Of one key: the least and the greatest number, and how people write them."""
+    """Of one key: the least and the greatest number, how people write them, and in which unit."""
 
     least: int
     most: int
     words: str
+    unit: Literal["", "%", "By", "By/s"] = ""
+    shares: bool = False
+    """It may be a share of what is used."""
 
 
 Target = tuple[str, bool]
 """Name of an act and whether its victim is one process."""
 
 WEIGHT: Final = Bounds(1, 10_000, "must be between 1 and 10000")
+SHARE: Final = Bounds(1, 100_000, "must be above 0% and at most 1000%", "%")
+MEMORY: Final = Bounds(1 << 16, 1 << 50, "must be at least 64KiB", "By", shares=True)
+DISK: Final = Bounds(1 << 10, 1 << 50, "must be at least 1KiB/s", "By/s")
+PIDS: Final = Bounds(1, 4_194_304, "must be between 1 and 4194304")
+CPU: Final = Bounds(100, 10_000 * 8192, "must be at least 1%, of one CPU", "%")
 SETTABLE: Final[Mapping[Target, Mapping[str, Bounds]]] = {
     ("reweigh", False): {"cpu": WEIGHT, "io": WEIGHT},
     ("reweigh", True): {
@@ -41,6 +52,10 @@ SETTABLE: Final[Mapping[Target, Mapping[str, Bounds]]] = {
         "ionice": Bounds(BEST_EFFORT, IDLE, "must be `idle`, or between 0 and 7"),
         "oom_score_adj": Bounds(-1000, 1000, "must be between -1000 and 1000"),
     },
+    ("limit-cpu", False): {"max": CPU},
+    ("limit-memory", False): {"max": MEMORY},
+    ("limit-pids", False): {"max": PIDS, "more": PIDS},
+    ("limit-io", False): {"read": DISK, "write": DISK},
 }
 
 
@@ -57,18 +72,22 @@ def misfits(act: str, amounts: tuple[Amount, ...], *, process: bool) -> Iterator
     settable = SETTABLE.get((act, process), {})
     takes = f"{act} takes {' and '.join(settable)}" if settable else f"{act} sets nothing"
     keys = [amount.key for amount in amounts]
+    if {"max", "more"} <= set(keys):
+        yield Misfit("more", "does not go with `max`", "leave one of them out")
     if settable and not amounts:
         yield Misfit("", f"{act} needs something to set", takes)
     if len(set(keys)) < len(keys):
         yield Misfit("", f"{act} sets the same twice")
-    for key, number in ((amount.key, amount.number) for amount in amounts):
+    for key, number, way in ((each.key, each.number, each.way) for each in amounts):
         bounds = settable.get(key)
         if bounds is None:
             instead = (act, not process) in SETTABLE and key in SETTABLE[act, not process]
             per = f"write `per: {'cgroup' if process else 'process'}`, or see: {takes}"
             yield Misfit(key, f"is not what {act} sets here", per if instead else takes)
-        elif not is_within(key, number, bounds):
-            yield Misfit(key, bounds.words)
+        elif way and not bounds.shares:
+            yield Misfit(key, "cannot be a share of what is used")
+        elif not is_within(key, number, SHARE if way else bounds):
+            yield Misfit(key, (SHARE if way else bounds).words)
 
 
 def is_within(key: str, number: int, bounds: Bounds) -> bool:
@@ -78,8 +97,24 @@ def is_within(key: str, number: int, bounds: Bounds) -> bool:
     return bounds.least <= number <= bounds.most
 
 
-def in_words(amount: Amount) -> str:
-    """As it is written in a policy."""
+def in_words(act: str, amount: Amount) -> str:
+    """As people read it."""
+    bounds = SETTABLE.get((act, False), {}).get(amount.key)
+    unit = bounds.unit if bounds else ""
+    if amount.way:
+        return f"{amount.key} {amount.number / 100:g}% of its use"
+    if unit == "%":
+        return f"{amount.key} {amount.number / 100:g}%"
+    if unit:
+        return f"{amount.key} {_bytes(amount.number)}{unit.removeprefix('By')}"
     if amount.key == "ionice":
         return "ionice idle" if amount.number == IDLE else f"ionice {amount.number - BEST_EFFORT}"
     return f"{amount.key} {amount.number}"
+
+
+def _bytes(number: int) -> str:
+    """In the largest unit of which it is a whole number."""
+    for power, unit in ((30, "GiB"), (20, "MiB"), (10, "KiB")):
+        if number % (1 << power) == 0:
+            return f"{number >> power}{unit}"
+    return f"{number}B"

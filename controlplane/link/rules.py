@@ -28,8 +28,11 @@ MAX_ALLOWED_NS = 10 * 365 * 24 * 3600 * NS
 WHOLE = 10_000
 """Hundredths of a percent that a share may come to."""
 
-ActName = Literal["observe", "reweigh", "freeze", "kill"]
+ActName = Literal[
+    "observe", "reweigh", "limit-cpu", "limit-memory", "limit-pids", "limit-io", "freeze", "kill"
+]
 IRREVERSIBLE: frozenset[str] = frozenset({"kill"})
+OF_CGROUPS: frozenset[str] = frozenset({"limit-cpu", "limit-memory", "limit-pids", "limit-io", "freeze"})
 
 
 class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="rate"):
@@ -313,10 +316,10 @@ def _ladder_faults(rule: Rule) -> Iterator[Fault]:
     for index, step in enumerate(rule.ladder[:MAX_LADDER]):
         at = f"spec.ladder[{index}]"
         yield from _step_faults(at, step)
+        if rule.per == "process" and step.act in OF_CGROUPS:
+            yield Fault(f"{at}.act", f"{step.act} takes a whole cgroup", "write `per: cgroup`")
         for key, message, hint in misfits(step.act, step.amounts, process=rule.per == "process"):
             yield Fault(f"{at}.{key}" if key else at, message, hint)
-        if rule.per == "process" and step.act == "freeze":
-            yield Fault(f"{at}.act", "freeze takes a whole cgroup", "write `per: cgroup`")
         if step.after_ns < before_ns:
             yield Fault(f"{at}.after", "comes before the step above it", "order the steps by `after`")
         before_ns = step.after_ns
@@ -326,7 +329,7 @@ def _step_faults(at: str, step: Step) -> Iterator[Fault]:
     if not 0 <= step.after_ns <= MAX_SPAN_NS:
         yield Fault(f"{at}.after", "must be between 0s and 7d")
     match step.act:
-        case "freeze" | "reweigh":
+        case "freeze" | "reweigh" | "limit-cpu" | "limit-memory" | "limit-pids" | "limit-io":
             if not 1 <= step.for_ns <= MAX_SPAN_NS:
                 message = f"a {step.act} needs an end, at most 7d"
                 yield Fault(f"{at}.for", message, "write for example `for: 10s`")

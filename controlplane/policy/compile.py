@@ -28,6 +28,7 @@ from controlplane.link.rules import (
     Rate,
     Rule,
     RuleSet,
+    Step,
     faults,
 )
 from controlplane.link.rules import Test as RuleTest
@@ -44,10 +45,11 @@ from controlplane.policy.model import (
     Policy,
     Quantity,
     RareEvents,
+    StepSpec,
     Test,
     Threshold,
 )
-from controlplane.policy.steps import step_of
+from controlplane.policy.steps import StepError, step_of
 
 DEFAULTS: Final = Path(__file__).with_name("defaults")
 DEFAULT_FOLDER: Final = Path(Config().policies)
@@ -120,7 +122,7 @@ def compile_policy(policy: Policy, origin: str, known: Known, *, replayed: bool)
         scope=spec.scope,
         test=_test(spec.test, signal, replayed=replayed),
         confirm=_confirm(spec.confirm, known),
-        ladder=tuple(step_of(step) for step in spec.ladder),
+        ladder=tuple(_step(index, step) for index, step in enumerate(spec.ladder)),
         cooldown_ns=int(spec.cooldown),
         mode=spec.mode,
         origin=origin,
@@ -220,6 +222,13 @@ def _threshold(at: str, test: Threshold | ConfirmSpec, signal: Signal) -> Rate |
 def _rate(per_s: Fraction, over_ns: int) -> Rate:
     """Over no time at all, the first event is one too many."""
     return Rate(interval_ns=round(NS / per_s), burst=max(1, int(per_s * over_ns / NS)) if over_ns else 0)
+
+
+def _step(index: int, spec: StepSpec) -> Step:
+    try:
+        return step_of(spec)
+    except StepError as error:
+        raise _FaultError(Fault(f"spec.ladder[{index}].{error.key}", str(error), error.hint)) from None
 
 
 def _read(files: Iterable[Path]) -> list[PolicyDocument]:

@@ -26,6 +26,12 @@ class Quantity(str):
     __slots__ = ()
 
 
+class Limit(str):
+    """A number, with a unit where the act wants one; kept as text until the act says which."""
+
+    __slots__ = ()
+
+
 class Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Who a policy is."""
 
@@ -127,6 +133,12 @@ class StepSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     ionice: int | Literal["idle"] | None = None
     """A level from 0 to 7 of the class best-effort, or the class below all others."""
     oom_score_adj: int | None = None
+    max: Limit | None = None
+    more: int | None = None
+    """Processes, beyond those there are."""
+    read: Limit | None = None
+    """From every disk that the cgroup uses, a second."""
+    write: Limit | None = None
 
 
 class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -178,8 +190,12 @@ class Sensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     spec: SensorSpec
 
 
-def read_quantity(kind: type, value: object) -> Duration | Quantity:
+def read_quantity(kind: type, value: object) -> Duration | Quantity | Limit:
     """The `dec_hook` of these structs. Raises UnitError."""
+    if kind is Limit:
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            raise UnitError(f"{shown(value)} is not a limit", "write for example 50%, 64MiB or 100")
+        return Limit(value)
     if kind is Duration:
         return Duration(units.duration_ns(value))
     if not isinstance(value, str):

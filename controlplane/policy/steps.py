@@ -1,14 +1,28 @@
 """Steps of a ladder: what an act sets, from the keys beside it."""
 
 from collections.abc import Iterator
+from typing import Final
 
-from controlplane.link.amounts import BEST_EFFORT, IDLE, Amount
+from controlplane.link.amounts import BEST_EFFORT, IDLE, SETTABLE, Amount, Bounds, Key
 from controlplane.link.rules import Step
-from controlplane.policy.model import StepSpec
+from controlplane.policy import units
+from controlplane.policy.errors import UnitError, shown
+from controlplane.policy.model import Limit, StepSpec
+
+_NUMBERS: Final[tuple[Key, ...]] = ("cpu", "io", "nice", "oom_score_adj", "more")
+_LIMITS: Final[tuple[Key, ...]] = ("max", "read", "write")
+
+
+class StepError(UnitError):
+    """A quantity of a step that cannot be read; `key` names it."""
+
+    def __init__(self, key: str, error: UnitError) -> None:
+        super().__init__(str(error), error.hint)
+        self.key = key
 
 
 def step_of(spec: StepSpec) -> Step:
-    """As the arc executes it."""
+    """As the arc executes it. Raises StepError."""
     return Step(
         act=spec.act,
         after_ns=int(spec.after),
@@ -18,14 +32,43 @@ def step_of(spec: StepSpec) -> Step:
 
 
 def amounts_of(spec: StepSpec) -> Iterator[Amount]:
-    """In the order in which they are set."""
-    if spec.cpu is not None:
-        yield Amount("cpu", spec.cpu)
-    if spec.io is not None:
-        yield Amount("io", spec.io)
-    if spec.nice is not None:
-        yield Amount("nice", spec.nice)
+    """In the order in which they are set. Raises StepError."""
+    for key in _NUMBERS:
+        number = getattr(spec, key)
+        if number is not None:
+            yield Amount(key, number)
     if spec.ionice is not None:
         yield Amount("ionice", IDLE if spec.ionice == "idle" else BEST_EFFORT + spec.ionice)
-    if spec.oom_score_adj is not None:
-        yield Amount("oom_score_adj", spec.oom_score_adj)
+    for key in _LIMITS:
+        limit = getattr(spec, key)
+        if limit is not None:
+            yield _limited(spec.act, key, limit)
+
+
+def _limited(act: str, key: Key, limit: Limit) -> Amount:
+    """A key that the act does not take is left to `amounts.misfits`."""
+    bounds = SETTABLE.get((act, False), {}).get(key)
+    try:
+        return _amount(key, limit, bounds) if bounds else Amount(key, 0)
+    except UnitError as error:
+        raise StepError(key, error) from None
+
+
+def _amount(key: Key, limit: Limit, bounds: Bounds) -> Amount:
+    if bounds.shares and limit.endswith("%"):
+        return Amount(key, units.percent(limit), "share")
+    match bounds.unit:
+        case "%":
+            return Amount(key, units.percent(limit))
+        case "By":
+            return Amount(key, units.size_bytes(limit))
+        case "By/s":
+            return Amount(key, units.bytes_per_s(limit))
+        case "":
+            return Amount(key, _whole(limit))
+
+
+def _whole(limit: Limit) -> int:
+    if not limit.isascii() or not limit.isdecimal() or len(limit) > 18:
+        raise UnitError(f"{shown(str(limit))} is not a whole number", "write for example 100")
+    return int(limit)

@@ -167,7 +167,7 @@ def _test_words(test: Test) -> str:
 def _step_words(step: StepSpec) -> str:
     after = f" after {_span(step.after)}" if step.after else ""
     lasting = f" for {_span(step.for_)}" if step.for_ else ""
-    sets = "".join(f" {in_words(amount)}" for amount in amounts_of(step))
+    sets = "".join(f" {in_words(step.act, amount)}" for amount in amounts_of(step))
     return f"{step.act}{sets}{after}{lasting}"
 
 

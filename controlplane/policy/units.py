@@ -55,6 +55,19 @@ def share(text: object) -> int:
     return hundredths
 
 
+def percent(text: object) -> int:
+    """Hundredths of a percent of `150%`. Raises UnitError."""
+    return _whole(text, "a percentage", "write a number of percent: 0.5%, 15%, 150%", HUNDREDTHS_OF)
+
+
+def bytes_per_s(text: str) -> int:
+    """Of `10MiB/s`. Raises UnitError."""
+    size, separator, unit = text.partition("/")
+    if separator and unit == "s":
+        return size_bytes(size)
+    raise UnitError(f"{shown(text)} is not so much a second", "write for example 10MiB/s")
+
+
 def rate_per_s(text: object) -> Fraction:
     """Events per second of `500/s` or `10/min`, exactly. Raises UnitError, also on zero."""
     hint = "write a number per unit of time: 500/s, 10/min, 1/hour, 1/day, 1/week"

@@ -16,12 +16,17 @@ from controlplane.link.rules import ActName, Step
 FLAGS: Final = os.O_RDWR | os.O_NONBLOCK
 """Since Linux 6.16 a limit below what is used is then not waited for until that much was reclaimed."""
 
+UNLIMITED: Final = " rbps=max wbps=max riops=max wiops=max"
+"""What io.max leaves out of a device that has no limit."""
+
 
 class Setting(NamedTuple):
     """One control file, and what is written to it for what was there and an amount."""
 
     file: str
-    must_value: Callable[[str, Amount], str]
+    must_value: Callable[[str, Amount, int], str]
+    used: str = ""
+    """File of what is used now, which an amount may be relative to; else that is 0."""
 
 
 class CgroupValues:
@@ -45,7 +50,10 @@ class CgroupValues:
     def prepare(self, cgroup: int, step: Step) -> None:
         """See `Act`."""
         for amount in step.amounts:
-            self._files[self._settings[amount.key].file].prepare(cgroup)
+            setting = self._settings[amount.key]
+            self._files[setting.file].prepare(cgroup)
+            if setting.used:
+                self._files[setting.used].prepare(cgroup)
 
     def forget(self, cgroup: int) -> None:
         """See `Act`."""
@@ -61,7 +69,8 @@ class CgroupValues:
             fd = self._must_get(setting.file, victim.cgroup)
             before = must_get(fd, setting.file)
             fds += (fd,)
-            changes += (Change(setting.file, before, setting.must_value(before, amount)),)
+            used = int(must_get(self._must_get(setting.used, victim.cgroup), "")) if setting.used else 0
+            changes += (Change(setting.file, before, setting.must_value(before, amount, used)),)
         return Opened(fds, changes)
 
     def _must_get(self, file: str, cgroup: int) -> int:
@@ -81,7 +90,7 @@ class CgroupValues:
 
     def undo(self, victim: Victim, changes: Sequence[Change]) -> None:
         """See `Act`."""
-        fds = [self._files[each.what].open(victim.cgroup) for each in changes]
+        fds = [self._files[must_file(each.what)].open(victim.cgroup) for each in changes]
         undo_all(fds, changes, must_get, must_set)
 
     def must_effect(self, victim: Victim) -> Effect | None:
@@ -91,22 +100,42 @@ class CgroupValues:
     def must_have(self, victim: Victim, changes: tuple[Change, ...]) -> bool:
         """See `Act`."""
         for change in changes:
-            if must_get(self._files[change.what].must_get(victim.cgroup), change.what) != change.after:
+            fd = self._files[must_file(change.what)].must_get(victim.cgroup)
+            if must_get(fd, change.what) != change.after:
                 return False
         return True
 
 
 def values_of(name: ActName, cgroups: Cgroups, settings: Mapping[str, Setting]) -> CgroupValues:
     """An act on the control files themselves."""
+    return CgroupValues(name, cgroups, settings, files_of(cgroups, settings))
+
+
+def files_of(cgroups: Cgroups, settings: Mapping[str, Setting]) -> dict[str, ControlFiles]:
+    """Those that are set, and those that say what is used."""
     files = {each.file: ControlFiles(cgroups, each.file, FLAGS) for each in settings.values()}
-    return CgroupValues(name, cgroups, settings, files)
+    used = {
+        each.used: ControlFiles(cgroups, each.used, os.O_RDONLY) for each in settings.values() if each.used
+    }
+    return files | used
 
 
-def must_get(fd: int, what: str) -> str:  # noqa: ARG001  # the shape of `setting.Get`
+def must_file(what: str) -> str:
+    """Its control file: the device of a limit in io.max follows the name."""
+    return what.partition(" ")[0]
+
+
+def must_get(fd: int, what: str) -> str:
     """The value now; of io.weight, the one for all devices that have none of their own."""
-    return must_read_value(fd).partition("\n")[0]
+    text, device = must_read_value(fd), what.partition(" ")[2]
+    if not device:
+        return text.partition("\n")[0]
+    for line in text.split("\n"):
+        if line.partition(" ")[0] == device:
+            return line
+    return device + UNLIMITED
 
 
-def must_set(fd: int, what: str, value: str) -> None:  # noqa: ARG001  # the shape of `setting.Set`
+def must_set(fd: int, what: str, value: str) -> None:
     """Write it; raises OSError."""
     must_write_value(fd, value.encode())

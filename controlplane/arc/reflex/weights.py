@@ -14,7 +14,7 @@ from controlplane.link.records import Change
 from controlplane.link.rules import ActName, Step
 
 
-def must_weight(before: str, amount: Amount) -> str:
+def must_weight(before: str, amount: Amount, used: int) -> str:
     """What is written to cpu.weight and io.weight; the latter names the devices it is for."""
     # Weights of single devices follow on further lines, and are left.
     form = b"default %d" if before.startswith("default ") else b"%d"

@@ -134,7 +134,7 @@ def policy(rule: rules.Rule) -> pb.Policy:
 
 
 def _rung(step: rules.Step) -> pb.Rung:
-    sets = [in_words(amount) for amount in step.amounts]
+    sets = [in_words(step.act, amount) for amount in step.amounts]
     return pb.Rung(act=step.act, after_ns=step.after_ns, for_ns=step.for_ns, sets=sets)
 
 
