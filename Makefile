@@ -65,7 +65,7 @@ format: setup ## rewrite Python and C as the linters want it
 bench: setup ## measure beside a peer in the same run; NAME=latency for one of them (root)
 	@.venv/bin/python -m tests.bench $(NAME)
 
-vm: setup ## the kernel tests on other kernels, in emulated machines; KERNEL=6.1 for one, LOADER=bcc (root)
+vm: setup ## the kernel tests on other kernels, in emulated machines; KERNEL=6.1 for one, LOADER=bcc or headers (root)
 	@$(MAKE) packages PACKAGES='$(VM_PACKAGES)'
 	.venv/bin/python -m tests.vm --loader $(LOADER) $(KERNEL)
 

@@ -46,13 +46,14 @@ static __always_inline u64 issued_request(void *ctx)
 
 /*
  * Whose it is by the books of the io controller, as far as that is on and of cgroup2: those hold for what
- * writeback and the block layer's own threads issue. Else whoever issues it now.
+ * writeback and the block layer's own threads issue. Else whoever issues it now; so, too, without BTF, as
+ * headers of late do not have struct blkcg_gq.
  */
 static __always_inline u64 issuer_of(struct request *request)
 {
 	struct cgroup *cgroup = 0;
 
-	if (HAS_FIELD(struct bio, bi_blkg))
+	if (HAS_FIELD(struct bio, bi_blkg) && HAS_FIELD(struct blkcg_gq, blkcg))
 		cgroup = READ(request, bio, bi_blkg, blkcg, css.cgroup);
 	if (cgroup && is_v2(cgroup) && id_of(cgroup) != ROOT)
 		return id_of(cgroup);

@@ -46,6 +46,7 @@ enum signal {
 	SIGNAL_FD_EXHAUSTED,
 	SIGNAL_DISK_FULL,
 	SIGNAL_SOFTIRQ_TIME,
+	SIGNAL_EVENTS_LOST,
 	SIGNAL_USER, /* the first of the users' own; each of their sensors is given the next */
 	SIGNALS = SIGNAL_USER + 16,
 };

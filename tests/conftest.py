@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.patience import set_patience
 
@@ -21,6 +22,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Find what `make test` finds: bpftool in sbin, Prometheus where `make tools` unpacked it."""
     set_patience(config.getoption("--patience"))
+    # Processors are shared: how long an example takes says nothing.
+    settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("unhurried")
     extra = [str(ROOT / ".venv/bin"), str(ROOT / ".tools/usr/bin"), "/usr/sbin", "/sbin"]
     os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), *extra])
 

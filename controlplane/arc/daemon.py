@@ -83,7 +83,6 @@ class Arc:
         self._policy_error = ""
         self._realtime_missing: list[str] = []
         self.engine, self.journal, self._undone = self._make_engine()
-        self._losses = Losses(self._sensors, self.journal.must_append)
         self._monitor.adapted = self._adapted
         self._bookmaker = Bookmaker(self._sensors.bets)
         self._baselines = Baselines(self._folder.fd, self._bookmaker, self._monitor, self._known_signals)
@@ -92,6 +91,8 @@ class Arc:
             self._known_signals,
         )
         self.loop = Loop(self._sensors.open_ring(), self._feeling.must_feel, self._settle)
+        root = self._cgroups.id_of("/")
+        self._losses = Losses(self._sensors, self.journal.must_append, self._feeling, root)
         self._sources = self._make_sources()
         self._timer = Timer()
         self.loop.add(self._timer.fd, self._timer.expired)
@@ -142,8 +143,8 @@ class Arc:
         self._monitor.confirming.must_own = must_own
         counts = self._sensors.shared_map("counts", STREAM_KEY.size, COUNT_STREAM.size)
         links = Links(self.loop, self._feeling, counts)
-        self._sensors.all += (psi, links)
-        return psi, links
+        self._sensors.all += (psi, links, self._losses)
+        return psi, links, self._losses
 
     def _close_files(self, fds: Sequence[int]) -> None:
         self._plane.close_there(fds)

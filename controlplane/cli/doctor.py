@@ -14,6 +14,7 @@ from controlplane.arc.kernel.sensors import Sensors
 from controlplane.cli import host
 from controlplane.cli.exits import Exit, Subparsers
 from controlplane.compiler import clang
+from controlplane.compiler.installed import installed, package
 from controlplane.policy.errors import PolicyError
 from controlplane.policy.sensors import DEFAULT_FOLDER, user_sensors
 
@@ -68,9 +69,8 @@ def _graded(name: str, whole: bool, found: str, meaning: str) -> Line:  # noqa: 
 
 def _programs() -> Iterator[Line]:
     yield Line("kernel", "ok", platform.release(), "told only: features are tried, versions not compared")
-    yield _needed(
-        "btf", host.BTF.exists(), str(host.BTF), "types of this kernel, by which sensors are fitted to it"
-    )
+    btf = host.BTF.exists()
+    yield _types(btf=btf)
     library = host.libbpf()
     yield _needed("libbpf", library is not None, "libbpf.so.1", "loads the sensors (Debian: libbpf1)")
     lacking = host.missing_objects()
@@ -79,8 +79,22 @@ def _programs() -> Iterator[Line]:
         "sensors", not lacking, found, "BPF objects of this installation (`make setup` builds them)"
     )
     hooks = host.btf_names("btf_trace_sched_process_fork")
-    yield _needed("tp_btf", hooks, "typed tracepoints", "the cheap way to attach sensors")
+    meaning = "the cheap way to attach sensors; plain ones without, with bcc"
+    yield _useful("tp_btf", hooks, "typed tracepoints" if hooks else "not in the kernel's BTF", meaning)
     yield from _maps(library)
+
+
+def _types(*, btf: bool) -> Line:
+    """BTF is asked first; headers serve bcc alone."""
+    headers = None if btf else installed()
+    if btf:
+        found = str(host.BTF)
+    elif headers:
+        found = f"headers in {headers.build}: this kernel has no BTF"
+    else:
+        found = f"neither {host.BTF} nor headers: apt install {package()}"
+    meaning = "types of this kernel, by which sensors are fitted to it"
+    return _needed("types", btf or headers is not None, found, meaning)
 
 
 def _maps(library: ctypes.CDLL | None) -> Iterator[Line]:

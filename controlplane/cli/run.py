@@ -14,6 +14,7 @@ import msgspec
 from controlplane.arc.kernel.cgroups import find_mount
 from controlplane.cli import host
 from controlplane.cli.exits import CliError, Exit, Subparsers
+from controlplane.compiler.installed import installed, package
 from controlplane.link.account import AccountError, account, require_reachable
 from controlplane.link.config import Config
 from controlplane.link.rules import Boot, RuleSet
@@ -95,10 +96,13 @@ def check_loader(config: Config) -> None:
     """What the loader needs is there. Raises CliError."""
     from controlplane.arc.kernel.loader import choose
 
+    loader = choose(config.loader)
     if not host.BTF.exists():
-        hint = "a kernel with CONFIG_DEBUG_INFO_BTF is needed; `reflexarc doctor` says more"
-        raise CliError(f"this kernel has no BTF ({host.BTF} is missing)", hint)
-    if choose(config.loader) == "bcc" and not host.has_bcc():
+        if loader == "core":
+            raise CliError(f"this kernel has no BTF ({host.BTF} is missing)", "use --loader bcc")
+        if installed() is None:
+            raise CliError("this kernel has no BTF, and its headers are missing", f"apt install {package()}")
+    if loader == "bcc" and not host.has_bcc():
         raise CliError("bcc is not installed", "apt install python3-bpfcc")
 
 

@@ -15,14 +15,14 @@ from typing import Final, NoReturn
 
 import msgspec
 
-from controlplane.arc.kernel.libbpf import LibbpfError
 from controlplane.arc.kernel.loader import SHARED, SOURCES
 from controlplane.arc.kernel.reasons import shortened
 from controlplane.compiler import clang
+from controlplane.compiler.asking import UnreadableHeadersError
 from controlplane.compiler.bcc import Attached, Bcc, CompileError
-from controlplane.compiler.btf import Btf
 from controlplane.compiler.headers import write_tree
 from controlplane.compiler.layout import UnreadableTypeError
+from controlplane.compiler.types import layout_here
 from controlplane.link.compiling import (
     MAX_DESCRIPTORS,
     MAX_LOG,
@@ -55,7 +55,7 @@ class Session:
             os.lseek(self._log_fd, 0, os.SEEK_SET)
             try:
                 answer, fds = self._compile(source)
-            except (CompileError, UnreadableTypeError, LibbpfError, OSError, ImportError) as error:
+            except (CompileError, UnreadableTypeError, UnreadableHeadersError, OSError, ImportError) as error:
                 log = f"{self._said()}{error}"
                 answer = Answer(name=source.name, reason=shortened(log), log=log[-MAX_LOG:])
                 fds = []
@@ -81,11 +81,11 @@ class Session:
     def _with_bcc(self) -> Bcc:
         """Made when the first source needs it: clang's take none."""
         if self._bcc is None:
-            kernel = Btf()
+            layout = layout_here()
             tree = self._folder / "headers"
-            write_tree(tree, SOURCES, kernel, os.sysconf("SC_PAGESIZE"))
+            write_tree(tree, SOURCES, layout, os.sysconf("SC_PAGESIZE"))
             flags = ["-DREFLEXARC_PERF"] if self._request.perf else []
-            self._bcc = Bcc(tree, SOURCES, kernel, f"-DRING_BYTES={self._request.ring_bytes}", *flags)
+            self._bcc = Bcc(tree, SOURCES, layout, f"-DRING_BYTES={self._request.ring_bytes}", *flags)
         return self._bcc
 
 

@@ -8,14 +8,14 @@ import ctypes
 import errno
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, NamedTuple
 
 from controlplane.arc.kernel.instructions import has_fetch
 from controlplane.compiler.headers import include_flags, map_names
-from controlplane.compiler.layout import Kernel, laid_out
+from controlplane.compiler.layout import Layout
 from controlplane.link.compiling import Source
 
 DIST_PACKAGES: Final = "/usr/lib/python3/dist-packages"
@@ -50,9 +50,9 @@ def library() -> Any:  # noqa: ANN401
 class Bcc:
     """bcc with the headers of this kernel."""
 
-    def __init__(self, tree: Path, sources: Path, kernel: Kernel, *flags: str) -> None:
-        os.environ["BCC_KERNEL_SOURCE"] = str(tree)
-        self._kernel = kernel
+    def __init__(self, tree: Path, sources: Path, layout: Layout, *flags: str) -> None:
+        self._tree = tree
+        self._layout = layout
         self._lib = library()
         self._shared_text = (sources / "streams.h").read_text()
         self._flags = ["-DREFLEXARC_BCC", *include_flags(tree, sources), *flags]
@@ -67,7 +67,7 @@ class Bcc:
         numbers = {name: FIRST_NUMBER + at for at, name in enumerate(map_names(self._shared_text, text))}
         flags = [f"-Dmap_number_{name}={number}" for name, number in numbers.items()]
         flags += [f"-D{name}={number}" for name, number in source.numbers.items()]
-        placed = f'#line 1 "{source.path}"\n{laid_out(text, self._kernel)}'
+        placed = f'#line 1 "{source.path}"\n{self._layout(text)}'
         with self._compiled(placed, flags) as module:
             maps = {name: self._map(module, name, shared) for name in numbers}
             programs = {
@@ -78,9 +78,8 @@ class Bcc:
 
     @contextlib.contextmanager
     def _compiled(self, text: str, flags: list[str]) -> Iterator[int]:
-        words = [flag.encode() for flag in (*self._flags, *flags)]
-        array = (ctypes.c_char_p * len(words))(*words)
-        module = self._lib.bpf_module_create_c_from_string(text.encode(), 0, array, len(words), True, None)
+        os.environ["BCC_KERNEL_SOURCE"] = str(self._tree)
+        module = _module(self._lib, text, [*self._flags, *flags])
         if not module:
             raise CompileError
         try:
@@ -112,6 +111,27 @@ class Bcc:
         if link < 0:
             raise CompileError(failed(name, "attach"))
         return program, link
+
+
+def _module(lib: Any, text: str, flags: Sequence[str]) -> int | None:  # noqa: ANN401
+    words = [flag.encode() for flag in flags]
+    array = (ctypes.c_char_p * len(words))(*words)
+    module: int | None = lib.bpf_module_create_c_from_string(text.encode(), 0, array, len(words), True, None)
+    return module
+
+
+def complaints(text: str, source: Path, flags: Sequence[str]) -> str:
+    """What the compiler has against a text that cannot be compiled, with the headers in `source`."""
+    os.environ["BCC_KERNEL_SOURCE"] = str(source)
+    before, said = os.dup(2), os.memfd_create("complaints")
+    try:
+        os.dup2(said, 2)
+        _module(library(), text, flags)
+        return os.pread(said, os.fstat(said).st_size, 0).decode(errors="replace")
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+        os.close(said)
 
 
 def failed(program: str, what: str) -> str:

@@ -1,4 +1,4 @@
-"""Where the running kernel has the fields of its types, from its BTF, by way of libbpf.
+"""Where a kernel has the fields of its types, from its BTF, by way of libbpf.
 
 Formats: include/uapi/linux/btf.h.
 """
@@ -7,6 +7,7 @@ import ctypes
 import errno
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final, Self
 
 from controlplane.arc.kernel.libbpf import LibbpfError, declare
@@ -21,6 +22,7 @@ FUNCTION: Final = 13
 ENUM64: Final = 19
 
 _load = declare("btf__load_vmlinux_btf", ctypes.c_void_p)
+_parse = declare("btf__parse", ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
 _free = declare("btf__free", None, ctypes.c_void_p)
 _find = declare("btf__find_by_name_kind", ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_uint32)
 _type = declare("btf__type_by_id", ctypes.POINTER(ctypes.c_uint32), ctypes.c_void_p, ctypes.c_uint32)
@@ -28,10 +30,10 @@ _text = declare("btf__name_by_offset", ctypes.c_char_p, ctypes.c_void_p, ctypes.
 
 
 class Btf:
-    """The types of the kernel; a context manager."""
+    """The types of the running kernel, or of the one in an ELF file; a context manager."""
 
-    def __init__(self) -> None:
-        self._btf = _load()
+    def __init__(self, vmlinux: Path | None = None) -> None:
+        self._btf = _load() if vmlinux is None else _parse(bytes(vmlinux), None)
         if not self._btf:
             code = ctypes.get_errno() or errno.ENOENT
             raise LibbpfError(code, "the kernel's BTF")

@@ -1,7 +1,7 @@
 """The few headers bcc's own ones ask of a kernel's source tree, and the types of this kernel.
 
-No kernel header is ever parsed: a sensor's types are its own (see `layout`), so a source compiles in a
-third of a second, and no package of headers has to fit the kernel.
+No source ever includes a kernel header: a sensor's types are its own (see `layout`), so it compiles in a
+third of a second.
 """
 
 import platform
@@ -9,7 +9,8 @@ import re
 from pathlib import Path
 from typing import Final
 
-from controlplane.compiler.layout import BLOCK, Kernel, laid_out
+from controlplane.compiler.installed import ARCHITECTURES
+from controlplane.compiler.layout import BLOCK, Layout
 
 GENERATED: Final = "reflexarc"
 """The folder of the tree with headers of our own."""
@@ -49,10 +50,9 @@ _EMPTY: Final = (
     *("asm/page.h", "linux/bpf.h", "linux/bpf_common.h", "linux/log2.h", "linux/version.h"),
     *("uapi/linux/bpf.h", "uapi/linux/if_packet.h"),
 )
-TARGET_ARCH: Final = {"x86_64": "x86", "aarch64": "arm64"}
 
 
-def write_tree(tree: Path, sources: Path, kernel: Kernel, page_bytes: int) -> None:
+def write_tree(tree: Path, sources: Path, layout: Layout, page_bytes: int) -> None:
     """Make the tree that BCC_KERNEL_SOURCE is to name; `sources` is the folder of the dialect."""
     include = tree / "include"
     for name in _EMPTY:
@@ -61,7 +61,7 @@ def write_tree(tree: Path, sources: Path, kernel: Kernel, page_bytes: int) -> No
     _write(include / "linux/kconfig.h", f"#define PAGE_SIZE {page_bytes}\n{_KCONFIG}")
     core = (sources / "core.h").read_text()
     blocks = "\n".join(found[0] for found in BLOCK.finditer(core))
-    _write(tree / GENERATED / "kernel_types.h", laid_out(blocks, kernel))
+    _write(tree / GENERATED / "kernel_types.h", layout(blocks))
 
 
 def _write(path: Path, text: str) -> None:
@@ -71,7 +71,7 @@ def _write(path: Path, text: str) -> None:
 
 def include_flags(tree: Path, sources: Path) -> list[str]:
     """Where a source finds the dialect, and for which machine it is."""
-    return [f"-I{sources}", f"-I{tree / GENERATED}", f"-D__TARGET_ARCH_{TARGET_ARCH[platform.machine()]}"]
+    return [f"-I{sources}", f"-I{tree / GENERATED}", f"-D__TARGET_ARCH_{ARCHITECTURES[platform.machine()]}"]
 
 
 _MAP: Final = re.compile(r"^(?:RING|MAP_\w+|TASK_MAP)\((\w+)", re.MULTILINE)

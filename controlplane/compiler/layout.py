@@ -5,7 +5,7 @@ written anew with every field where this kernel has it. Pure but for the `Kernel
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
 BLOCK: Final = re.compile(r"^KERNEL_TYPES$(.*?)^KERNEL_TYPES_END$", re.DOTALL | re.MULTILINE)
@@ -16,6 +16,10 @@ _COMMENT: Final = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 _FIELD: Final = re.compile(r"(?s:.*?)(\w+)\s*(?:\[\w+\]\s*)*")
 MARK: Final = "reflexarc_type"
 """A member of no size in every struct: at its beginning, or at ABSENT when the kernel has no such type."""
+
+
+Layout = Callable[[str], str]
+"""`laid_out` for a kernel."""
 
 
 class UnreadableTypeError(ValueError):

@@ -25,7 +25,7 @@ class Signal(NamedTuple):
     """Whether its events name a process; else no rule can be about one."""
 
 
-NAMELESS: Final = frozenset({"psi", "block", "net", "link", "softirq"})
+NAMELESS: Final = frozenset({"psi", "block", "net", "link", "losses", "softirq"})
 """Sensors that feel where whoever runs is nobody in particular, or nobody runs."""
 
 _ROWS: Final = (
@@ -57,6 +57,7 @@ _ROWS: Final = (
     Signal("disk.full", "fd", "count", "1", "system calls refused for want of space on a file system"),
     Signal("process.fork_refused", "fd", "count", "1", "processes and threads refused by a limit"),
     Signal("softirq.time", "softirq", "value", "ns", "time one run of a softirq handler took", "cpu"),
+    Signal("events.lost", "losses", "count", "1", "events felt that could not be handed over"),
 )
 
 SIGNALS: tuple[Signal, ...] = tuple(row._replace(process=row.sensor not in NAMELESS) for row in _ROWS)

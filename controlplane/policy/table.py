@@ -43,6 +43,7 @@ HOOKS: Final[dict[str, tuple[str, ...]]] = {
     "net.drop": ("kfree_skb",),
     "net.link_down": ("rtnetlink",),
     "net.link_flap": ("rtnetlink",),
+    "events.lost": ("the sensors' own counters",),
     "fd.exhausted": ("sys_exit",),
     "disk.full": ("sys_exit",),
     "softirq.time": ("softirq_entry", "softirq_exit"),
@@ -182,6 +183,8 @@ def _where(test: Test, signal: Signal) -> str:
         does = "announces"
     elif signal.sensor == "psi":
         does = "triggers"
+    elif signal.sensor == "losses":
+        does = "counts"
     else:
         does = KERNEL_DOES.get(kind_of(test)) or ("batches" if signal.kind == "count" else "compares")
     return f"kernel {does}, arc decides"

@@ -1,6 +1,6 @@
 """Any bytes from the plane are a command or refused in good order: the arc trusts no sender."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from controlplane.link.frames import COMMANDS, ENCODER, ApplyRule, DeleteRule, SetMode, UndoActs
@@ -11,7 +11,6 @@ COMMAND = ApplyRule(id=1, rule=Rule(name="r", signal="process.fork", test=Rate(1
 
 
 @given(st.binary(max_size=400))
-@settings(deadline=None)
 def test_any_bytes(frame: bytes) -> None:
     try:
         COMMANDS.decode(frame)
@@ -20,7 +19,6 @@ def test_any_bytes(frame: bytes) -> None:
 
 
 @given(st.data())
-@settings(deadline=None)
 def test_a_real_frame_with_bytes_changed(data: st.DataObject) -> None:
     frame = bytearray(ENCODER.encode(COMMAND))
     for _ in range(data.draw(st.integers(1, 4))):

@@ -51,7 +51,6 @@ MARKS = (
     "\r",
 )
 
-unhurried = settings(deadline=None)  # processors are shared
 
 words = st.sampled_from(WORDS)
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | words
@@ -111,32 +110,28 @@ def refusal_of_config(data: bytes) -> PolicyError | None:
     return None
 
 
-@unhurried
 @given(st.binary(max_size=200))
 def test_bytes(data: bytes) -> None:
     check(data)
 
 
-@unhurried
 @given(st.text(st.characters(exclude_characters="\x85\u2028\u2029"), max_size=100))
 def test_text(text: str) -> None:
     check(text.encode("utf-8", "surrogatepass"))
 
 
-@unhurried
 @given(st.lists(st.sampled_from(WORDS + MARKS)).map("".join))
 def test_yaml_like_text(text: str) -> None:
     check(text.encode())
 
 
-@settings(unhurried, max_examples=300)
+@settings(max_examples=300)
 @given(specs, st.fixed_dictionaries({"name": words | values}) | values)
 def test_nearly_right_policies(spec: Yaml, metadata: Yaml) -> None:
     head = {"apiVersion": "reflexarc/v1", "kind": "Policy", "metadata": metadata, "spec": spec}
     check(yaml.safe_dump(head, sort_keys=False, encoding="utf-8"))
 
 
-@unhurried
 @given(st.dictionaries(st.text("abc", min_size=1, max_size=3), values, max_size=4))
 def test_every_value_has_a_line(value: Yaml) -> None:
     data = yaml.safe_dump(value, encoding="utf-8")

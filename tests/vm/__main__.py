@@ -23,6 +23,8 @@ from tests.vm.table import table
 OUT: Final = ROOT / "build/vm"
 PAGE: Final = ROOT / "docs/kernels.md"
 SECONDS: Final = 900
+LOADERS: Final = ("core", "bcc", "headers")
+HELP: Final = "headers: bcc without BTF, by the kernel's headers"
 
 
 def prepared(kernel: Kernel, loader: str, tests: str) -> Machine:
@@ -39,6 +41,7 @@ def prepared(kernel: Kernel, loader: str, tests: str) -> Machine:
     environment = {
         "VM_REPO": str(ROOT),
         "VM_MODULES": str(unpacked.modules),
+        "VM_HEADERS": str(unpacked.headers),
         "VM_LOADER": loader,
         "VM_TESTS": tests,
     }
@@ -102,11 +105,12 @@ async def run_all(kernels: list[Kernel], machines: list[Machine], jobs: int, sec
 
 
 def write_page() -> None:
-    """From the last run of each kernel; one that was not run is an error, but not so with bcc."""
-    core, bcc = ([OUT / f"{kernel.name}-{loader}.json" for kernel in listed()] for loader in ("core", "bcc"))
+    """From the last runs. Every kernel must have been run with core; the other loaders may be missing."""
+    core, *others = ([OUT / f"{kernel.name}-{loader}.json" for kernel in listed()] for loader in LOADERS)
     if missing := [path.stem for path in core if not path.exists()]:
         sys.exit(f"not run here: {', '.join(missing)}; run `make vm` first")
-    PAGE.write_text(table(_read(core), _read([path for path in bcc if path.exists()])))
+    ran = (_read([path for path in paths if path.exists()]) for paths in others)
+    PAGE.write_text(table(_read(core), *ran))
 
 
 def _read(paths: list[Path]) -> list[Results]:
@@ -120,7 +124,7 @@ def main() -> int:
         "kernels", nargs="*", metavar="KERNEL", help="names in vagrant/kernels.yaml; all without any"
     )
     parser.add_argument("--tests", default="tests/kernel", help="what pytest runs there, separated by commas")
-    parser.add_argument("--loader", choices=("core", "bcc"), default="core")
+    parser.add_argument("--loader", choices=LOADERS, default="core", help=HELP)
     parser.add_argument("--jobs", type=int, default=2, help="machines at a time")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="after which a machine is ended")
     parser.add_argument("--table", action="store_true", help=f"only write {PAGE.relative_to(ROOT)}")

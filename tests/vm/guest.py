@@ -31,7 +31,11 @@ OPTIONS: Final = (
     # About processes, the journal, statistics, the interpreter and compilers, which no kernel changes.
     *(f"--ignore=tests/kernel/test_{name}.py" for name in ELSEWHERE),
 )
-LOADERS: Final = {"core": "not bcc and not perf and not libbpf and not clang", "bcc": "bcc and not clang"}
+LOADERS: Final = {
+    "core": "not bcc and not perf and not libbpf and not clang",
+    "bcc": "bcc and not clang",
+    "headers": "bcc and not clang",
+}
 """What pytest -k selects. Readers of the ring are the same everywhere."""
 
 
@@ -102,7 +106,7 @@ def main() -> None:
     path, loader, tests = sys.argv[1:]
     port = Port(path)
     port.tell(host())
-    tell_sensors(port, Sensors(loader="bcc" if loader == "bcc" else "core"))
+    tell_sensors(port, Sensors(loader="core" if loader == "core" else "bcc"))
     port.tell(storm())
     pytest.main([*OPTIONS, "-k", LOADERS[loader], *tests.split(",")], plugins=[Reporter(port)])
     port.tell(End(time.clock_gettime(time.CLOCK_BOOTTIME)))

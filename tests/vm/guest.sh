@@ -18,6 +18,11 @@ sed 's/\([a-z]*\) */+\1 /g' /sys/fs/cgroup/cgroup.controllers >/sys/fs/cgroup/cg
 busybox ip link set lo up
 mkdir -p "/lib/modules/$(uname -r)"
 mount --bind "$VM_MODULES" "/lib/modules/$(uname -r)"
+if [ "$VM_LOADER" = headers ]; then
+	mkdir -p /usr/src
+	mount --bind "$VM_HEADERS" /usr/src
+	mount -t tmpfs tmpfs /sys/kernel/btf
+fi
 modprobe loop  # nothing else asks for it
 cd "$VM_REPO" || exit
 # Sizes of what a descriptor may be: the kernel's own limit for process 1 is low.

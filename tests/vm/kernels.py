@@ -44,11 +44,12 @@ class _Kernels(msgspec.Struct, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class Unpacked:
-    """Files of one kernel: the compressed image, and the folder of its modules."""
+    """Files of one kernel: the compressed image, its modules, its headers as /usr/src has them."""
 
     release: str
     image: Path
     modules: Path
+    headers: Path
 
 
 def listed() -> list[Kernel]:
@@ -69,11 +70,14 @@ def chosen(names: Iterable[str]) -> list[Kernel]:
 def fetched(kernel: Kernel) -> Unpacked:
     """Its newest release, from the store or from the mirror; raises KernelError."""
     apt = _Apt(STORE / "apt")
-    release, packages = newest(kernel, apt.available(kernel.suite))
-    folder = STORE / release
+    available = apt.available(kernel.suite)
+    release, packages = newest(kernel, available)
+    folder, headers = STORE / release, STORE / f"headers-{release}"
     if not folder.exists():
         _unpack(apt.download(packages), folder)
-    return _files(release, folder)
+    if not headers.exists():
+        _unpack(apt.download(headers_of(release, available)), headers)
+    return _files(release, folder, headers / "usr/src")
 
 
 def newest(kernel: Kernel, available: dict[str, str]) -> tuple[str, list[str]]:
@@ -87,6 +91,14 @@ def newest(kernel: Kernel, available: dict[str, str]) -> tuple[str, list[str]]:
     release = max(releases, key=_order)
     names = [f"{part}-{release}" for part in PARTS if f"{part}-{release}" in available]
     return release, [f"{name}={available[name]}" for name in names]
+
+
+def headers_of(release: str, available: dict[str, str]) -> list[str]:
+    """Packages of its headers as `name=version`: its own, and those that it shares with other flavours."""
+    names = (f"linux-headers-{release}", f"linux-headers-{release.removesuffix(FLAVOUR)}common")
+    if missing := [name for name in names if name not in available]:
+        raise KernelError(f"{release}: there is no {', '.join(missing)}")
+    return [f"{name}={available[name]}" for name in names]
 
 
 def _order(release: str) -> list[int]:
@@ -103,12 +115,12 @@ def _unpack(packages: list[Path], folder: Path) -> None:
     new.replace(folder)
 
 
-def _files(release: str, folder: Path) -> Unpacked:
+def _files(release: str, folder: Path, headers: Path) -> Unpacked:
     images = [*folder.rglob("vmlinuz*")]
     modules = [path for path in folder.rglob(f"modules/{release}") if path.is_dir()]
     if len(images) != 1 or len(modules) != 1:
         raise KernelError(f"{release}: unpacked, but there is no image or no modules in {folder}")
-    return Unpacked(release, images[0], modules[0])
+    return Unpacked(release, images[0], modules[0], headers)
 
 
 class _Apt:

@@ -17,7 +17,7 @@ cgroup2 alone and pressure stall information. There the daemon meets a fork stor
 FEEL: Final = "feels"
 
 
-def table(core: Sequence[Results], bcc: Sequence[Results]) -> str:
+def table(core: Sequence[Results], bcc: Sequence[Results], headers: Sequence[Results] = ()) -> str:
     """The whole page: of each loader one column for each run."""
     columns = [_column(run) for run in core]
     sections = [
@@ -29,6 +29,8 @@ def table(core: Sequence[Results], bcc: Sequence[Results]) -> str:
     ]
     if bcc:
         sections += ["\n## Sensors through bcc\n", *_found(bcc)]
+    if headers:
+        sections += ["\n## Sensors through bcc, by headers instead of BTF\n", *_found(headers)]
     return "\n".join(sections) + "\n"
 
 

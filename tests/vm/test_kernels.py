@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.vm.kernels import Kernel, KernelError, chosen, listed, newest
+from tests.vm.kernels import Kernel, KernelError, chosen, headers_of, listed, newest
 
 AVAILABLE = {
     "linux-image-6.1.0-9-cloud-amd64": "6.1.90-1",
@@ -31,6 +31,19 @@ def test_all_packages_of_a_kernel_are_taken() -> None:
     release, packages = of_series("")
     assert release == "7.2.1+deb13-cloud-amd64"
     assert [re.sub("-7.*", "", name) for name in packages] == ["linux-image", "linux-binary", "linux-modules"]
+
+
+def test_headers_are_in_two_packages() -> None:
+    available = {
+        "linux-headers-6.1.0-10-cloud-amd64": "6.1.100-1",
+        "linux-headers-6.1.0-10-common": "6.1.100-2",
+    }
+    assert headers_of("6.1.0-10-cloud-amd64", available) == [
+        "linux-headers-6.1.0-10-cloud-amd64=6.1.100-1",
+        "linux-headers-6.1.0-10-common=6.1.100-2",
+    ]
+    with pytest.raises(KernelError, match=r"there is no linux-headers-6\.1\.0-10-common"):
+        headers_of("6.1.0-10-cloud-amd64", {"linux-headers-6.1.0-10-cloud-amd64": "6.1.100-1"})
 
 
 def test_a_series_that_is_not_there_is_said() -> None:

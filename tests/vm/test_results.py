@@ -51,3 +51,4 @@ def test_bcc_has_a_section_where_it_was_run() -> None:
     run = results(HOST, SensorFound("cpu", "", ()), GOOD, End(9))
     assert "through bcc" not in table([run], [])
     assert table([run], [run]).count("| cpu | feels |") == 2
+    assert table([run], [run], [run]).count("through bcc, by headers") == 1

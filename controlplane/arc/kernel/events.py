@@ -147,8 +147,9 @@ class Signal(IntEnum):
     FD_EXHAUSTED = 22
     DISK_FULL = 23
     SOFTIRQ_TIME = 24
-    USER = 25
-    SIGNALS = 41
+    EVENTS_LOST = 25
+    USER = 26
+    SIGNALS = 42
 
 
 class EventKind(IntEnum):

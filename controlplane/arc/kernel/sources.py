@@ -12,7 +12,7 @@ from controlplane.arc.kernel.events import Event, EventKind
 from controlplane.link.frames import SensorStatus
 from controlplane.link.rules import Rule
 
-NAMES: Final = ("link", "psi")
+NAMES: Final = ("link", "losses", "psi")
 """Sensors of link/signals.py for which there is no object to build."""
 
 

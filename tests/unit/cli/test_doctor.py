@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from controlplane.cli.exits import Exit
+from controlplane.compiler.installed import package
 
 NOBODY = 65534
 EXAMPLES = Path(__file__).parents[3] / "bpf/examples/sensors.d"
@@ -63,14 +64,38 @@ def test_without_privileges_it_says_what_it_could_not_try() -> None:
     assert states["kernel"] == "ok"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts over files in a namespace of its own")
-def test_a_kernel_without_btf_is_not_ready() -> None:
+def without_btf(also: str) -> tuple[int, dict[str, dict[str, str]]]:
+    """Exit code and lines, with other commands run first in the same namespace of mounts."""
     command = (
-        f"mount -t tmpfs none /sys/kernel/btf && exec {sys.executable} -m controlplane.cli.main doctor --json"
+        f"mount -t tmpfs none /sys/kernel/btf && mount -t tmpfs none /usr/src && {also} "
+        f"exec {sys.executable} -m controlplane.cli.main doctor --json"
     )
     done = subprocess.run(
         ["unshare", "-m", "/bin/sh", "-c", command], capture_output=True, text=True, check=False
     )
-    states = {line["name"]: line["state"] for line in json.loads(done.stdout)}
-    assert done.returncode == Exit.FAILED
-    assert states["btf"] == states["tp_btf"] == "missing"
+    return done.returncode, {line["name"]: line for line in json.loads(done.stdout)}
+
+
+in_a_namespace = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts in a namespace of its own")
+no_links = pytest.mark.skipif(Path("/lib/modules").exists(), reason="headers may be linked from /lib/modules")
+
+
+@in_a_namespace
+@no_links
+def test_a_kernel_without_btf_and_headers_is_not_ready() -> None:
+    code, lines = without_btf("")
+    assert code == Exit.FAILED
+    assert lines["types"]["state"] == lines["tp_btf"]["state"] == "missing"
+    assert lines["types"]["found"].endswith(f"apt install {package()}")
+
+
+@in_a_namespace
+@no_links
+def test_headers_stand_in_for_btf(tmp_path: Path) -> None:
+    folder = Path("/usr/src", package())
+    for file in ("generated/autoconf.h", "linux/kconfig.h"):
+        (tmp_path / "include" / file).parent.mkdir(parents=True)
+        (tmp_path / "include" / file).touch()
+    _, lines = without_btf(f"ln -s {tmp_path} {folder} &&")
+    assert lines["types"]["state"] == "ok"
+    assert str(folder) in lines["types"]["found"]

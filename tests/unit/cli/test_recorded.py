@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controlplane.cli.recorded import MOST, Bad, Sample, samples
-from tests.unit.arc.monitor.unhurried import unhurried
 
 
 def read(text: str, unit: str = "s") -> list[Sample | Bad]:
@@ -58,7 +57,6 @@ def test_empty_rows_are_left_out() -> None:
     assert len(read("\n1,2\n\n3,4\n")) == 2
 
 
-@unhurried
 @given(st.text(alphabet=st.sampled_from('0123456789.,-+e"\n\r\0 intfaTZ:é'), max_size=200))
 def test_any_text_is_samples_or_bad_rows(text: str) -> None:
     for row in read(text):

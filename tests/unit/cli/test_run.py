@@ -14,6 +14,7 @@ from controlplane.cli import run
 from controlplane.cli.exits import CliError, Exit
 from controlplane.cli.main import main
 from controlplane.compiler.bcc import DIST_PACKAGES
+from controlplane.compiler.installed import installed, package
 from controlplane.link.config import Config
 from controlplane.link.rules import Boot, RuleSet
 
@@ -105,13 +106,25 @@ def test_without_root_it_is_refused() -> None:
 
 
 @needs_root
-def test_without_btf_it_is_refused() -> None:
-    command = f"mount -t tmpfs none /sys/kernel/btf && exec {sys.executable} -m controlplane.cli.main run"
+@pytest.mark.parametrize(
+    ("loader", "told"),
+    [
+        ("core", "this kernel has no BTF (/sys/kernel/btf/vmlinux is missing)\nhint: use --loader bcc\n"),
+        ("auto", f"this kernel has no BTF, and its headers are missing\nhint: apt install {package()}\n"),
+    ],
+)
+def test_without_btf_it_is_refused(loader: str, told: str) -> None:
+    if installed():
+        pytest.skip("this kernel's headers are installed, so it would start")
+    command = (
+        "mount -t tmpfs none /sys/kernel/btf && "
+        f"exec {sys.executable} -m controlplane.cli.main run --loader {loader}"
+    )
     done = subprocess.run(
         ["unshare", "-m", "/bin/sh", "-c", command], capture_output=True, text=True, check=False
     )
     assert done.returncode == Exit.FAILED
-    assert done.stderr.startswith("reflexarc: this kernel has no BTF")
+    assert done.stderr == f"reflexarc: {told}"
 
 
 @needs_root

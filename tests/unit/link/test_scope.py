@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from controlplane.link.rules import MAX_GLOB, Scope
@@ -73,7 +73,6 @@ def brute(pattern: str, text: str, star: str) -> bool:
     return bool(text) and pattern[0] in ("?", text[0]) and brute(pattern[1:], text[1:], star)
 
 
-@settings(deadline=None)
 @given(st.text("ab*?", max_size=8), st.text("ab", min_size=1, max_size=8))
 def test_within_a_component(pattern: str, name: str) -> None:
     if "**" in pattern or not pattern:
@@ -81,7 +80,6 @@ def test_within_a_component(pattern: str, name: str) -> None:
     assert matches_glob(f"/{pattern}", f"/{name}") == brute(pattern, name, "*")
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(["a", "b", "?", "**"]), max_size=7), st.text("ab", max_size=7))
 def test_across_components(pattern: list[str], path: str) -> None:
     # one letter a component, so that the same definition serves: `S` stands for `**`

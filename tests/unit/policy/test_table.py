@@ -14,7 +14,7 @@ from controlplane.policy.model import Test as AnyTest
 from controlplane.policy.table import HOOKS, NOT_FELT, STATISTICS, page, rows
 
 ROOT = Path(__file__).resolve().parents[3]
-ELSEWHERE = frozenset({"psi", "link"})
+ELSEWHERE = frozenset({"link", "losses", "psi"})
 OWN = """\
 apiVersion: reflexarc/v1
 kind: Policy

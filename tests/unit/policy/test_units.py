@@ -4,7 +4,7 @@ import math
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from controlplane.link.signals import SIGNALS
@@ -130,7 +130,6 @@ def test_every_measured_signal_has_a_way_to_be_written(signal: object) -> None:
     assert units.value({"ns": "1ms", "By": "1MiB", "%": "1%"}[signal.unit], signal.unit) > 0  # type: ignore[attr-defined]
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10**17), st.sampled_from(sorted(units.NS_OF)))
 def test_whole_numbers_are_exact(amount: int, unit: str) -> None:
     assert units.duration_ns(f"{amount}{unit}") == amount * units.NS_OF[unit]

@@ -14,7 +14,6 @@ from controlplane.arc.monitor.streams import Monitor
 from controlplane.arc.monitor.tests import make_test
 from controlplane.link.rules import NS, Betting, Level, Poisson, Pressure, Rare, Rate, Rule
 from controlplane.link.rules import Test as Parameters
-from tests.unit.arc.monitor.unhurried import unhurried
 
 DAY = 24 * 3600 * NS
 KINDS: list[Parameters] = [
@@ -25,7 +24,6 @@ times = st.integers(-(2**63), 2**64)
 values = st.one_of(st.integers(-(2**64), 2**64), st.floats(), st.sampled_from(NOTHING))
 
 
-@unhurried
 @given(
     st.sampled_from(KINDS), st.lists(st.tuples(times, times, values, st.integers(-5, 2**32)), max_size=200)
 )

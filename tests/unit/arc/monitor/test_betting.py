@@ -15,7 +15,6 @@ from controlplane.arc.monitor.betting import CEILING, MEMORY, WARM_UP, Baseline,
 from controlplane.arc.monitor.buckets import BUCKETS, must_bucket
 from controlplane.link.rules import NS
 from tests.unit.arc.monitor.series import bursty_latencies, latencies
-from tests.unit.arc.monitor.unhurried import unhurried
 
 EVENTS = 10_000
 USED = 12
@@ -47,7 +46,6 @@ def alarms(fired: list[bool]) -> int:
     return sum(now and not before for before, now in zip([False, *fired], fired, strict=False))
 
 
-@unhurried
 @given(st.lists(st.integers(1, 10**6), min_size=1, max_size=40))
 def test_the_mean_payoff_is_one(counts: list[int]) -> None:
     """Under the very distribution that set the odds."""
@@ -59,7 +57,6 @@ def test_the_mean_payoff_is_one(counts: list[int]) -> None:
     assert mean == pytest.approx(1)
 
 
-@unhurried
 @given(st.lists(st.integers(0, MEMORY // USED), min_size=USED, max_size=USED))
 def test_odds_count_the_value_that_is_bet_on(counts: list[int]) -> None:
     baseline = Baseline()
@@ -150,7 +147,6 @@ def test_old_values_fade() -> None:
     assert test._baseline.total == pytest.approx(MEMORY)
 
 
-@unhurried
 @given(st.lists(st.integers(-(2**64), 2**64) | st.floats(), max_size=50), st.booleans())
 def test_bad_input_never_fires_out_of_nothing(values: list[float], warm: bool) -> None:  # noqa: FBT001
     test = taught(WARM_UP + 512) if warm else BettingTest(EVENTS)

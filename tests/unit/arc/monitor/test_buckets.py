@@ -7,10 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controlplane.arc.monitor.buckets import BUCKETS, CEILING, FLOOR, LAST, WHOLE, lower_bound, must_bucket
-from tests.unit.arc.monitor.unhurried import unhurried
 
 
-@unhurried
 @given(st.floats(FLOOR, CEILING, exclude_max=True))
 def test_a_value_lies_within_its_bucket(value: float) -> None:
     bucket = must_bucket(value)
@@ -18,7 +16,6 @@ def test_a_value_lies_within_its_bucket(value: float) -> None:
     assert lower_bound(bucket) <= value < lower_bound(bucket + 1)
 
 
-@unhurried
 @given(st.integers(1, 2**64))
 def test_whole_numbers_and_floats_agree(value: int) -> None:
     if value < 2**53:

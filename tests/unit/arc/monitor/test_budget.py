@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from controlplane.arc.monitor.budget import LEAST, MEMORY_NS, MOST, SHARE, Budget
 from controlplane.link.rules import NS
 from tests.unit.arc.monitor.series import gaps
-from tests.unit.arc.monitor.unhurried import unhurried
 
 DAY_NS = 24 * 3600 * NS
 
@@ -27,7 +26,6 @@ def spend(
     return end
 
 
-@unhurried
 @given(st.integers(1, 1000), st.integers(60, 7 * 24 * 3600), st.integers(0, 10**6))
 def test_a_steady_rate_times_the_time_allowed(batch: int, allowed_s: int, seed: int) -> None:
     budget = Budget(allowed_s * NS)
@@ -64,7 +62,6 @@ def test_a_rate_that_changed_is_followed(factor: float) -> None:
 moves = st.integers(0, 3600 * NS) | st.integers(0, NS // 1000) | st.integers(-NS, 0)
 
 
-@unhurried
 @given(
     st.lists(st.tuples(moves, st.integers(1, 1000)), min_size=1, max_size=200),
     st.integers(60 * NS, 7 * DAY_NS),
@@ -81,7 +78,6 @@ def test_what_is_spent_is_what_is_allowed(told: list[tuple[int, int]], allowed_n
     assert spent <= (1 + 2 / SHARE) * (elapsed + beginning) / allowed_ns
 
 
-@unhurried
 @given(st.lists(st.tuples(st.integers(-(2**64), 2**64), st.integers(0, 2**32)), max_size=50))
 def test_it_is_bounded(told: list[tuple[int, int]]) -> None:
     budget = Budget(DAY_NS)

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from controlplane.arc.monitor.budget import Budget, Fixed
 from controlplane.arc.monitor.counts import LOGARITHMS, MEMORY, MOST, RATIOS, WARM_UP, Dispersion, PoissonTest
 from tests.unit.arc.monitor.series import bursty_gaps, clusters, gaps
-from tests.unit.arc.monitor.unhurried import unhurried
 
 EVENTS = 10_000
 BATCH = 16
@@ -148,7 +147,6 @@ def test_time_that_goes_backwards_is_no_evidence() -> None:
 times = st.integers(0, 2**64)
 
 
-@unhurried
 @given(st.lists(st.tuples(times, times, st.integers(0, 2**64), st.integers(-1, 2**32)), max_size=100))
 def test_bad_input_is_bounded(told: list[tuple[int, int, int, int]]) -> None:
     test = PoissonTest(Fixed(EVENTS))

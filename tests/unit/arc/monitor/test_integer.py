@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from controlplane.arc.monitor.betting import Baseline
 from controlplane.arc.monitor.buckets import BUCKETS
 from controlplane.arc.monitor.integer import NEWS, NO_NEWS, UNIT, IntegerBets, bits_table
-from tests.unit.arc.monitor.unhurried import unhurried
 
 MOST = 10**6
 USED = 12
@@ -31,7 +30,6 @@ def betting(payoffs: "array[float]", bits: int) -> IntegerBets:
     return made
 
 
-@unhurried
 @given(counts, bets, st.integers(1, 30))
 def test_it_is_never_more_alarming(numbers: list[int], buckets: list[int], bits: int) -> None:
     payoffs = baseline_of(numbers).payoffs
@@ -44,7 +42,6 @@ def test_it_is_never_more_alarming(numbers: list[int], buckets: list[int], bits:
         assert told == NO_NEWS or integer.statistic < bits * UNIT or 1 + winnings >= 2**bits * (1 - 1e-9)
 
 
-@unhurried
 @given(counts, bets)
 def test_what_it_gives_away_is_bounded(numbers: list[int], buckets: list[int]) -> None:
     """A 64th of a bit per bet, and that it keeps the best of all starts in place of their sum."""

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from controlplane.arc.monitor.levels import FAST_NS, HOLD_NS, SLOW_NS, PressureTest, SlopeTest
 from controlplane.link.rules import NS
 from tests.unit.arc.monitor.series import autoregressive
-from tests.unit.arc.monitor.unhurried import unhurried
 
 MIB = 1 << 20
 
@@ -109,7 +108,6 @@ def test_a_leak_is_found_and_a_leap_is_not() -> None:
     assert any(sloped(test, [index * MIB + value for index, value in enumerate(noise(1000, seed=5))]))
 
 
-@unhurried
 @given(st.lists(st.floats() | st.integers(-(2**64), 2**64), max_size=200))
 def test_bad_input_is_bounded(values: list[float]) -> None:
     slope, pressure = SlopeTest(100), PressureTest(50)

@@ -15,7 +15,6 @@ from controlplane.arc.monitor.budget import Budget, Fixed
 from controlplane.arc.monitor.ratios import RARE_RATIOS, RATIOS, ExceedanceTest, RareTest, RatioTest
 from controlplane.arc.monitor.winnings import MOST, Winnings
 from tests.unit.arc.monitor.series import gaps, latencies
-from tests.unit.arc.monitor.unhurried import unhurried
 
 EVENTS = 1000
 SECOND = 10**9
@@ -70,7 +69,6 @@ def mean_of(payoffs: Iterable[float]) -> object:
     return pytest.approx(sum(min(payoff, MOST * 1e9 * len(each)) for payoff in each) / len(each))
 
 
-@unhurried
 @given(st.integers(0, 30))
 def test_a_ratio_pays_its_likelihood_ratio(failed: int) -> None:
     test = RatioTest(0.1, 10**9)
@@ -80,7 +78,6 @@ def test_a_ratio_pays_its_likelihood_ratio(failed: int) -> None:
     assert test.statistic == mean_of(other**failed * (1 - other) ** (30 - failed) / fair for other in worse)
 
 
-@unhurried
 @given(st.integers(1, 8), st.floats(0.1, 3))
 def test_rare_events_pay_their_likelihood_ratio(number: int, seconds: float) -> None:
     test = RareTest(SECOND, Fixed(10**9))
@@ -170,7 +167,6 @@ def test_higher_values_are_found() -> None:
 
 
 @pytest.mark.parametrize("name", MAKERS)
-@unhurried
 @given(
     st.lists(
         st.tuples(

@@ -27,7 +27,6 @@ from controlplane.arc.reflex.victims import Victim
 from controlplane.link.config import Mode
 from controlplane.link.records import Change, GuardRefused, Intent, Record
 from controlplane.link.rules import NS, ActName, Confirm, Poisson, Rate, Rule, Scope, Step
-from tests.unit.arc.monitor.unhurried import unhurried
 
 MS = NS // 1000
 FORK, EXEC = 1, 2
@@ -278,7 +277,7 @@ ladders = st.sampled_from(
 )
 
 
-@settings(unhurried, max_examples=150)
+@settings(max_examples=150)
 @given(ops, ladders, st.sampled_from([0, NS, 20 * NS]))
 def test_whatever_happens_nobody_is_killed_without_both(
     happens: list[tuple[str, int, int]], ladder: tuple[Step, ...], cooldown_ns: int
