@@ -19,6 +19,7 @@ from controlplane.arc.kernel.descriptors import Timer, open_signals, read_signal
 from controlplane.arc.kernel.events import COUNT_STREAM, STREAM_KEY, VALUE_STREAM
 from controlplane.arc.kernel.links import Links
 from controlplane.arc.kernel.psi import Psi
+from controlplane.arc.kernel.reaping import Reaper
 from controlplane.arc.kernel.sensors import Sensors
 from controlplane.arc.kernel.sources import Source
 from controlplane.arc.kernel.watched import Watched
@@ -37,6 +38,7 @@ from controlplane.arc.reflex.guards import Breaker, Confirmation, Guards, Protec
 from controlplane.arc.reflex.holdings import Holdings
 from controlplane.arc.reflex.journal import Journal, read_records
 from controlplane.arc.reflex.recover import left_in_force, undo_left
+from controlplane.arc.reflex.stopping import FreezeProcess
 from controlplane.arc.reflex.values import Setting, values_of
 from controlplane.arc.reflex.weights import ReweighProcess, must_weight
 from controlplane.arc.rehearsal import rehearse
@@ -73,6 +75,7 @@ class Arc:
         self._cgroups = Cgroups(mount)
         watched = self._sensors.sensor("process").map_fd("watched")
         self._watched = None if watched is None else Watched(watched)
+        self._reaper = Reaper()
         self._acts = self._make_acts()
         self._protection = Protection(self._cgroups, boot.config.protect)
         self._book = RuleBook(boot.rules.rules)
@@ -117,10 +120,11 @@ class Arc:
             ("limit-pids", False): values_of("limit-pids", self._cgroups, limits.PIDS),
             ("limit-io", False): limits.LimitIo(self._cgroups),
             ("freeze", False): Freeze(self._cgroups),
+            ("freeze", True): FreezeProcess(),
             ("kill", False): KillCgroup(self._cgroups),
         }
         if self._watched is not None:
-            acts["kill", True] = KillProcess(self._watched)
+            acts["kill", True] = KillProcess(self._watched, self._reaper)
         return acts
 
     def _make_sources(self) -> tuple[Source, ...]:
@@ -245,6 +249,7 @@ class Arc:
         if taken >= STORM:
             self._losses.look()
         self.engine.tend()
+        self._reaper.tend()
         self._baselines.tend(now)
         self._gathering.tell(now)
         due, start = self.engine.next_due(), self._plane.next_start_ns
@@ -354,7 +359,10 @@ class Arc:
             rules=len(self._book.rules()),
             findings=dict(engine.findings),
             budgets=answers.budgets(self._monitor.budgets, now),
-            reflexes={f"{act}/{outcome}": count for (act, outcome), count in engine.steps.items()},
+            reflexes={
+                **{f"{act}/{outcome}": count for (act, outcome), count in engine.steps.items()},
+                **self._reaper.tallied(),
+            },
             refusals=dict(engine.refusals),
             latency=engine.latency.snapshot(time.time_ns() - now),
             breaker_open=tuple(sorted(engine.breaker.open)),

@@ -15,6 +15,7 @@ from controlplane.arc.kernel.cgroups import Cgroups
 from controlplane.arc.kernel.control_files import ControlFiles, must_read_value, must_write_value
 from controlplane.arc.kernel.events import EVENT, Event, EventKind
 from controlplane.arc.kernel.processes import TICK_NS, must_start_ticks
+from controlplane.arc.kernel.reaping import Reaper
 from controlplane.arc.kernel.sensors import NUMBERS
 from controlplane.arc.kernel.watched import Watched
 from controlplane.arc.monitor.bookmaker import Bookmaker
@@ -112,12 +113,13 @@ def rehearse(cgroups: Cgroups, watched: Watched, bookmaker: Bookmaker, journal: 
 
 def _walk(cgroups: Cgroups, watched: Watched, bookmaker: Bookmaker, scratch: int) -> None:
     file, weight = os.memfd_create("rehearsal"), os.memfd_create("rehearsal")
+    reaper = Reaper()
     settings = {"cpu": Setting("cpu.weight", must_weight)}
     files = {"cpu.weight": _Memory(cgroups, weight)}
     acts: dict[tuple[str, bool], Act] = {
         ("reweigh", False): CgroupValues("reweigh", cgroups, settings, files),
         ("freeze", False): _HeldFreeze(cgroups, file),
-        ("kill", True): _HeldKill(watched),
+        ("kill", True): _HeldKill(watched, reaper),
     }
     monitor = Monitor(NUMBERS)
     monitor.set_rules(RULES)
@@ -146,3 +148,4 @@ def _walk(cgroups: Cgroups, watched: Watched, bookmaker: Bookmaker, scratch: int
     journal.close()
     os.close(file)
     os.close(weight)
+    reaper.close()

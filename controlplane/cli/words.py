@@ -170,7 +170,8 @@ def _rung_words(rung: pb.Rung) -> str:
     after = f" after {duration(rung.after_ns)}" if rung.after_ns else ""
     lasting = f" for {duration(rung.for_ns)}" if rung.for_ns else ""
     sets = "".join(f" {each}" for each in rung.sets)
-    return f"{rung.act}{sets}{after}{lasting}"
+    grace = f" with {duration(rung.grace_ns)} of grace" if rung.grace_ns else ""
+    return f"{rung.act}{sets}{grace}{after}{lasting}"
 
 
 def quantity(value: float, signal: str, unit: str) -> str:

@@ -20,6 +20,7 @@ MAX_GLOBS = 32
 MAX_GLOB = 256
 MAX_SPAN_NS = 7 * 24 * 3600 * NS
 """Longest `for`, `after`, cooldown and rate window: beyond a week it is a typing error."""
+MAX_GRACE_NS = 300 * NS
 MAX_LEVEL = 2**63 - 1
 MAX_EVENTS = 10**15
 """Tests between false alarms at most: some 50 bits, within what 32-bit statistics hold."""
@@ -32,7 +33,7 @@ ActName = Literal[
     "observe", "reweigh", "limit-cpu", "limit-memory", "limit-pids", "limit-io", "freeze", "kill"
 ]
 IRREVERSIBLE: frozenset[str] = frozenset({"kill"})
-OF_CGROUPS: frozenset[str] = frozenset({"limit-cpu", "limit-memory", "limit-pids", "limit-io", "freeze"})
+OF_CGROUPS: frozenset[str] = frozenset({"limit-cpu", "limit-memory", "limit-pids", "limit-io"})
 
 
 class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="rate"):
@@ -106,6 +107,8 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Delay since the finding."""
     for_ns: int = 0
     """Time in force before it is undone; 0: until undone by hand. Irreversible acts have none."""
+    grace_ns: int = 0
+    """Between SIGTERM and SIGKILL; 0: SIGKILL at once."""
     amounts: tuple[Amount, ...] = ()
     """What it sets, all of it or nothing."""
 
@@ -318,14 +321,23 @@ def _ladder_faults(rule: Rule) -> Iterator[Fault]:
         yield from _step_faults(at, step)
         if rule.per == "process" and step.act in OF_CGROUPS:
             yield Fault(f"{at}.act", f"{step.act} takes a whole cgroup", "write `per: cgroup`")
-        for key, message, hint in misfits(step.act, step.amounts, process=rule.per == "process"):
-            yield Fault(f"{at}.{key}" if key else at, message, hint)
+        else:
+            yield from _amount_faults(at, step, process=rule.per == "process")
         if step.after_ns < before_ns:
             yield Fault(f"{at}.after", "comes before the step above it", "order the steps by `after`")
         before_ns = step.after_ns
 
 
+def _amount_faults(at: str, step: Step, *, process: bool) -> Iterator[Fault]:
+    for key, message, hint in misfits(step.act, step.amounts, process=process):
+        yield Fault(f"{at}.{key}" if key else at, message, hint)
+
+
 def _step_faults(at: str, step: Step) -> Iterator[Fault]:
+    if step.grace_ns and step.act != "kill":
+        yield Fault(f"{at}.grace", f"{step.act} gives no grace", "leave `grace` out")
+    if not 0 <= step.grace_ns <= MAX_GRACE_NS:
+        yield Fault(f"{at}.grace", "must be at most 5m")
     if not 0 <= step.after_ns <= MAX_SPAN_NS:
         yield Fault(f"{at}.after", "must be between 0s and 7d")
     match step.act:

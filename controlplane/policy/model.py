@@ -125,6 +125,8 @@ class StepSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     act: ActName
     for_: Duration | None = msgspec.field(default=None, name="for")
     after: Duration = Duration(0)
+    grace: Duration | None = None
+    """Between SIGTERM and SIGKILL of a kill."""
     cpu: int | None = None
     """Weights of a cgroup: 100 is usual, 1 the least."""
     io: int | None = None

@@ -27,6 +27,7 @@ def step_of(spec: StepSpec) -> Step:
         act=spec.act,
         after_ns=int(spec.after),
         for_ns=int(spec.for_ or 0),
+        grace_ns=int(spec.grace or 0),
         amounts=tuple(amounts_of(spec)),
     )
 

@@ -168,7 +168,8 @@ def _step_words(step: StepSpec) -> str:
     after = f" after {_span(step.after)}" if step.after else ""
     lasting = f" for {_span(step.for_)}" if step.for_ else ""
     sets = "".join(f" {in_words(step.act, amount)}" for amount in amounts_of(step))
-    return f"{step.act}{sets}{after}{lasting}"
+    grace = f" with {_span(step.grace)} of grace" if step.grace else ""
+    return f"{step.act}{sets}{grace}{after}{lasting}"
 
 
 def _span(duration: Duration) -> str:

@@ -333,16 +333,18 @@ class Level(_message.Message):
     def __init__(self, above: _Optional[int] = ...) -> None: ...
 
 class Rung(_message.Message):
-    __slots__ = ("act", "after_ns", "for_ns", "sets")
+    __slots__ = ("act", "after_ns", "for_ns", "sets", "grace_ns")
     ACT_FIELD_NUMBER: _ClassVar[int]
     AFTER_NS_FIELD_NUMBER: _ClassVar[int]
     FOR_NS_FIELD_NUMBER: _ClassVar[int]
     SETS_FIELD_NUMBER: _ClassVar[int]
+    GRACE_NS_FIELD_NUMBER: _ClassVar[int]
     act: str
     after_ns: int
     for_ns: int
     sets: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, act: _Optional[str] = ..., after_ns: _Optional[int] = ..., for_ns: _Optional[int] = ..., sets: _Optional[_Iterable[str]] = ...) -> None: ...
+    grace_ns: int
+    def __init__(self, act: _Optional[str] = ..., after_ns: _Optional[int] = ..., for_ns: _Optional[int] = ..., sets: _Optional[_Iterable[str]] = ..., grace_ns: _Optional[int] = ...) -> None: ...
 
 class PolicyStatus(_message.Message):
     __slots__ = ("policy", "effective_mode", "findings", "breaker_open", "reason", "streams", "tests_per_second", "tests_per_alarm")

@@ -21,6 +21,7 @@ from controlplane.arc.reflex.holdings import Holdings
 from controlplane.arc.reflex.identities import Identities
 from controlplane.arc.reflex.journal import Journal
 from controlplane.arc.reflex.latency import LatencyHistogram
+from controlplane.arc.reflex.stopping import FreezeProcess
 from controlplane.arc.reflex.telling import Evidence, Reflex, must_finding, must_intent, must_outcome
 from controlplane.arc.reflex.values import values_of
 from controlplane.arc.reflex.victims import Victim
@@ -208,6 +209,21 @@ def test_setting_priorities_keeps_nothing() -> None:
 
         def call() -> None:
             opened = act.must_open(victim, step)
+            act.must_apply(opened)
+            act.must_have(victim, opened.changes)
+            act.must_release(opened)
+
+        kept = blocks_kept_by(call, 5000)
+        process.kill()
+    assert kept < SLACK
+
+
+def test_stopping_a_process_keeps_nothing() -> None:
+    with subprocess.Popen(["sleep", "600"]) as process:
+        act, victim = FreezeProcess(), Victim(7, "/a", process.pid, must_start_ticks(process.pid) * TICK_NS)
+
+        def call() -> None:
+            opened = act.must_open(victim, RULE.ladder[0])
             act.must_apply(opened)
             act.must_have(victim, opened.changes)
             act.must_release(opened)

@@ -37,6 +37,7 @@ HOT: dict[str, set[str]] = {
 RARE: dict[str, str] = {
     "_end": "the victim is dead",
     "_kill_one_by_one": "instead of cgroup.kill, which is there since Linux 5.14",
+    "_terminate": "a kill with grace goes through every process of a cgroup",
     "_roll": "once per segment of the journal",
     "_summarise": "in replay only",
     "_settle": "once per wake-up, when its acts are done",

@@ -11,6 +11,7 @@ import signal
 from typing import Final
 
 from controlplane.arc.kernel.cgroups import must_read_file, must_write_file
+from controlplane.arc.kernel.processes import must_open_process
 from controlplane.link.amounts import BEST_EFFORT, IDLE
 
 REALTIME: Final = 1 << 13
@@ -31,6 +32,16 @@ _WHO_PROCESS: Final = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
+
+
+def must_open_process_directory(pid: int, start_ns: int, inode: int) -> tuple[int, int]:
+    """A pidfd and the /proc directory of exactly that process; raises OSError when it is gone."""
+    pidfd = must_open_process(pid, start_ns, inode)
+    try:
+        return pidfd, must_open_directory(pid, pidfd)
+    except OSError:
+        os.close(pidfd)
+        raise
 
 
 def must_open_directory(pid: int, pidfd: int) -> int:

@@ -15,6 +15,7 @@ from controlplane.arc.kernel.cgroups import Cgroups, must_write_file
 from controlplane.arc.kernel.control_files import ControlFiles, must_read_value, must_write_value
 from controlplane.arc.kernel.events import EventKind
 from controlplane.arc.kernel.processes import must_open_process
+from controlplane.arc.kernel.reaping import Reaper
 from controlplane.arc.kernel.watched import Watched
 from controlplane.arc.reflex.victims import Victim
 from controlplane.link.records import Change
@@ -30,6 +31,10 @@ POPULATED: Final = int(EventKind.POPULATED)
 EXIT: Final = int(EventKind.EXIT)
 
 
+BATCH: Final = 256
+"""Processes that are held open at a time."""
+
+
 class Opened(NamedTuple):
     """A victim held by descriptors, and what the act is to change."""
 
@@ -37,6 +42,8 @@ class Opened(NamedTuple):
     changes: tuple[Change, ...] = ()
     one_by_one: bool = False
     """This kernel has no cgroup.kill."""
+    gentle: bool = False
+    """SIGTERM, after which there is some time."""
 
 
 class ForeignValueError(Exception):
@@ -128,7 +135,10 @@ class Freeze:
 
 
 class KillCgroup:
-    """SIGKILL to every process of the cgroup: cgroup.kill, before Linux 5.14 one by one under a freeze."""
+    """SIGKILL to every process of the cgroup: cgroup.kill, before Linux 5.14 one by one under a freeze.
+
+    With grace, SIGTERM to each; the engine comes again when it is over.
+    """
 
     name: ActName = "kill"
     irreversible = True
@@ -148,6 +158,8 @@ class KillCgroup:
 
     def must_open(self, victim: Victim, step: Step) -> Opened:
         """See `Act`. Without cgroup.kill the directory is held instead, and nothing of it stays open."""
+        if step.grace_ns:
+            return Opened((self._cgroups.must_open(victim.cgroup),), gentle=True)
         try:
             return Opened((self._files.must_get(victim.cgroup),))
         except FileNotFoundError:
@@ -155,14 +167,16 @@ class KillCgroup:
 
     def must_apply(self, opened: Opened) -> None:
         """See `Act`."""
-        if opened.one_by_one:
+        if opened.gentle:
+            _terminate(opened.fds[0])
+        elif opened.one_by_one:
             _kill_one_by_one(opened.fds[0])
         else:
             must_write_value(opened.fds[0], b"1")
 
     def must_release(self, opened: Opened) -> None:
         """See `Act`."""
-        if opened.one_by_one:
+        if opened.one_by_one or opened.gentle:
             os.close(opened.fds[0])
 
     def undo(self, victim: Victim, changes: Sequence[Change]) -> None:
@@ -178,13 +192,14 @@ class KillCgroup:
 
 
 class KillProcess:
-    """SIGKILL to one process through a pidfd."""
+    """SIGKILL, with grace first SIGTERM, to one process through a pidfd."""
 
     name: ActName = "kill"
     irreversible = True
 
-    def __init__(self, watched: Watched) -> None:
+    def __init__(self, watched: Watched, reaper: Reaper) -> None:
         self._watched = watched
+        self._reaper = reaper
 
     def prepare(self, cgroup: int, step: Step) -> None:
         """There is nothing to prepare."""
@@ -196,15 +211,18 @@ class KillProcess:
         """See `Act`. Has the kernel watch for the exit, so that it is seen however soon it comes."""
         fd = must_open_process(victim.pid, victim.start_ns, victim.inode)
         self._watched.must_watch(victim.pid, victim.start_ns)
-        return Opened((fd,))
+        return Opened((fd,), gentle=step.grace_ns > 0)
 
     def must_apply(self, opened: Opened) -> None:
         """See `Act`."""
-        signal.pidfd_send_signal(opened.fds[0], signal.SIGKILL)
+        signal.pidfd_send_signal(opened.fds[0], signal.SIGTERM if opened.gentle else signal.SIGKILL)
 
     def must_release(self, opened: Opened) -> None:
         """See `Act`."""
-        os.close(opened.fds[0])
+        if opened.gentle:
+            os.close(opened.fds[0])
+        else:
+            self._reaper.must_add(opened.fds[0])
 
     def undo(self, victim: Victim, changes: Sequence[Change]) -> None:
         """Nobody comes back."""
@@ -229,6 +247,27 @@ def _kill_one_by_one(directory: int) -> None:
                 os.kill(pid, signal.SIGKILL)
         killed |= left
     must_write_file(directory, "cgroup.freeze", b"0")
+
+
+def _terminate(directory: int) -> None:
+    """SIGTERM to each process; one that is forked meanwhile is left to the end of the grace."""
+    pids = sorted(_processes_below(directory))
+    for begin in range(0, len(pids), BATCH):
+        _terminate_some(directory, pids[begin : begin + BATCH])
+
+
+def _terminate_some(directory: int, pids: Sequence[int]) -> None:
+    held: dict[int, int] = {}
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            held[pid] = os.pidfd_open(pid)
+    # Whoever is still on the list is of the cgroup, even if a pid was given anew in between.
+    there = _processes_below(directory)
+    for pid, pidfd in held.items():
+        if pid in there:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+        os.close(pidfd)
 
 
 def _processes_below(directory: int) -> set[int]:

@@ -42,17 +42,22 @@ from controlplane.link.signals import BY_NAME, Known
 MAX_AWAITED: Final = 4096
 MAX_PUT_OFF: Final = 64
 """Looked through at each wake-up: some 50 us at most. Beyond it the oldest are given up."""
+ASK_NS: Final = 250_000
+ASKED: Final = 6
+"""An effect that no event tells is asked for at once, after 1 ms, 4 ms and so on for some 5 s."""
 _RANK: Final[Mapping[Mode, int]] = {"off": 0, "observe": 1, "enforce": 2}
 
 
 class Due(NamedTuple):
-    """A step to take, or with `undo` the span of an act to take back."""
+    """A step to take, or with `undo` the span of an act to take back, or to be asked for its effect."""
 
     at_ns: int
     order: int
     reflex: Reflex
     rung: Rung | None
     undo: bytes
+    asked: int
+    """How often it was asked for; 0: it is to be taken back."""
 
 
 class Engine:
@@ -193,7 +198,11 @@ class Engine:
         except OSError:
             self._must_refuse(reflex, act, "gone")
             return
-        if act.irreversible and not self.breaker.must_allow(reflex.rule.name, reflex.event_ns):
+        if (
+            act.irreversible
+            and not rung.allowed
+            and not self.breaker.must_allow(reflex.rule.name, reflex.event_ns)
+        ):
             act.must_release(opened)
             self._set_modes()
             self._must_refuse(reflex, act, "breaker")
@@ -215,30 +224,47 @@ class Engine:
         self._journal.must_append(must_outcome(reflex, intent, returned_ns, error))
         self._must_tally(act.name, "failed" if error else "done")
         if not error:
-            self._must_follow(reflex, act, intent)
+            self._must_follow(reflex, rung, intent)
 
-    def _must_follow(self, reflex: Reflex, act: Act, intent: Intent) -> None:
-        """Wait for the effect, and for the time to take it back."""
+    def _must_follow(self, reflex: Reflex, rung: Rung, intent: Intent) -> None:
+        """Wait for the effect, for the end of its grace, and for the time to take it back."""
+        act = rung.act
         if len(self._awaited) >= MAX_AWAITED:
             del self._awaited[next(iter(self._awaited))]
         awaited = act.must_effect(reflex.victim)
         if awaited is not None:
             self._awaited[awaited] = (reflex, intent.span_id, act.name)
-        elif self._must_have(reflex, act, intent):
-            now = time.monotonic_ns()
-            self._journal.must_append(must_effect(reflex, intent.span_id, act.name, now))
+        elif not self._must_see(reflex, act, intent):
+            self._must_ask_later(reflex, intent.span_id, 1)
+        if rung.then is not None:
+            self._must_schedule(time.monotonic_ns() + rung.step.grace_ns, reflex, rung.then)
         if act.irreversible:
             return
         self.holdings.must_hold(reflex, act, intent)
         if intent.until_ns:
             self._must_schedule(intent.until_ns, reflex, None, intent.span_id)
 
-    def _must_have(self, reflex: Reflex, act: Act, intent: Intent) -> bool:
-        """Whether the kernel has the values; a victim that is gone has none."""
+    def _must_see(self, reflex: Reflex, act: Act, intent: Intent) -> bool:
+        """Ask the kernel for the effect, and tell it; a victim that is gone shows none."""
         try:
-            return act.must_have(reflex.victim, intent.changes)
+            seen = act.must_have(reflex.victim, intent.changes)
         except OSError:
             return False
+        if seen:
+            now = time.monotonic_ns()
+            self._journal.must_append(must_effect(reflex, intent.span_id, act.name, now))
+        return seen
+
+    def _must_ask_later(self, reflex: Reflex, span_id: bytes, asked: int) -> None:
+        """At growing intervals, some times."""
+        if asked <= ASKED:
+            at_ns = time.monotonic_ns() + (ASK_NS << 2 * asked)
+            self._must_schedule(at_ns, reflex, None, span_id, asked)
+
+    def _ask(self, due: Due) -> None:
+        held = self.holdings.find(due.undo)
+        if not self._must_see(held.reflex, held.act, held.intent):
+            self._must_ask_later(due.reflex, due.undo, due.asked + 1)
 
     def must_confirm(self, kind: int, who: int, value: int, time_ns: int) -> None:
         """A confirmation from the kernel; most are of no act of ours."""
@@ -273,6 +299,8 @@ class Engine:
                 continue
             if due.rung is not None:
                 self._must_step(due.reflex, due.rung, now_ns)
+            elif due.asked:
+                self._ask(due)
             else:
                 self._undo(due.undo, "timer")
         for _ in range(len(self._put_off)):
@@ -314,9 +342,11 @@ class Engine:
         self.end_where(lambda reflex: reflex.rule.name not in acting)
         self.undo_where(lambda held: held.intent.rule not in acting, reason)
 
-    def _must_schedule(self, at_ns: int, reflex: Reflex, rung: Rung | None, undo: bytes = b"") -> None:
+    def _must_schedule(
+        self, at_ns: int, reflex: Reflex, rung: Rung | None, undo: bytes = b"", asked: int = 0
+    ) -> None:
         self._order += 1
-        heapq.heappush(self._due, Due(at_ns, self._order, reflex, rung, undo))
+        heapq.heappush(self._due, Due(at_ns, self._order, reflex, rung, undo, asked))
 
     def _must_tally(self, act: str, outcome: str) -> None:
         key = (act, outcome)

@@ -47,6 +47,10 @@ class Holdings:
     def __contains__(self, span_id: bytes) -> bool:
         return span_id in self._by_span
 
+    def find(self, span_id: bytes) -> InForce:
+        """One that is in force."""
+        return self._by_span[span_id]
+
     @property
     def full(self) -> bool:
         """No more may be held."""

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import msgspec
+
 from controlplane.arc.reflex.acts import Act
 from controlplane.link.rules import Rule, Step, is_learned
 
@@ -21,6 +23,10 @@ class Rung(NamedTuple):
     act: Act
     doubts: tuple[str, ...] = ()
     """Where it cannot be undone and more than a finding is needed: what to say, by what is missing."""
+    then: "Rung | None" = None
+    """What follows when the step's grace is over and the victim is still there."""
+    allowed: bool = False
+    """It is the second half of a step that the breaker has counted."""
 
 
 class Plan(NamedTuple):
@@ -36,17 +42,24 @@ class Plan(NamedTuple):
 def plan_for(rule: Rule, acts: Acts) -> Plan:
     """Steps whose act does nothing, or cannot be done here, are left out."""
     rungs = [
-        Rung(number, step, act, doubts_of(rule) if act.irreversible else ())
+        Rung(number, step, act, doubts_of(rule) if act.irreversible else (), _then(number, step, act))
         for number, step in enumerate(rule.ladder)
         if (act := acts.get((step.act, rule.per == "process"))) is not None
     ]
-    lasts = [step.after_ns + step.for_ns for step in rule.ladder]
+    lasts = [step.after_ns + step.for_ns + step.grace_ns for step in rule.ladder]
     return Plan(
         rule=rule,
         quiet_ns=max(SHORTEST_QUIET_NS, rule.cooldown_ns, *lasts),
         at_once=tuple(rung for rung in rungs if rung.step.after_ns == 0),
         later=tuple(rung for rung in rungs if rung.step.after_ns > 0),
     )
+
+
+def _then(number: int, step: Step, act: Act) -> Rung | None:
+    if not step.grace_ns:
+        return None
+    last = msgspec.structs.replace(step, after_ns=step.after_ns + step.grace_ns, grace_ns=0)
+    return Rung(number, last, act, allowed=True)
 
 
 def doubts_of(rule: Rule) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ import signal
 from collections.abc import Sequence
 
 from controlplane.arc.kernel import priorities
-from controlplane.arc.kernel.processes import must_open_process
 from controlplane.arc.reflex.acts import Effect, Opened
 from controlplane.arc.reflex.setting import must_set_all, undo_all
 from controlplane.arc.reflex.victims import Victim
@@ -35,7 +34,7 @@ class ReweighProcess:
 
     def must_open(self, victim: Victim, step: Step) -> Opened:
         """See `Act`. A descriptor for each change, and last a pidfd."""
-        pidfd, directory = _must_open(victim)
+        pidfd, directory = priorities.must_open_process_directory(victim.pid, victim.start_ns, victim.inode)
         fds: tuple[int, ...] = ()
         changes: tuple[Change, ...] = ()
         try:
@@ -62,7 +61,7 @@ class ReweighProcess:
 
     def undo(self, victim: Victim, changes: Sequence[Change]) -> None:
         """See `Act`."""
-        pidfd, directory = _must_open(victim)
+        pidfd, directory = priorities.must_open_process_directory(victim.pid, victim.start_ns, victim.inode)
         try:
             undo_all((directory,) * len(changes), changes, priorities.must_get, priorities.must_set)
         finally:
@@ -75,7 +74,7 @@ class ReweighProcess:
 
     def must_have(self, victim: Victim, changes: tuple[Change, ...]) -> bool:
         """See `Act`."""
-        pidfd, directory = _must_open(victim)
+        pidfd, directory = priorities.must_open_process_directory(victim.pid, victim.start_ns, victim.inode)
         try:
             for change in changes:
                 if priorities.must_get(directory, change.what) != change.after:
@@ -84,16 +83,6 @@ class ReweighProcess:
             os.close(directory)
             os.close(pidfd)
         return True
-
-
-def _must_open(victim: Victim) -> tuple[int, int]:
-    """A pidfd and the /proc directory; raises OSError when the process is gone."""
-    pidfd = must_open_process(victim.pid, victim.start_ns, victim.inode)
-    try:
-        return pidfd, priorities.must_open_directory(victim.pid, pidfd)
-    except OSError:
-        os.close(pidfd)
-        raise
 
 
 def _must_value(amount: Amount) -> str:

@@ -135,7 +135,9 @@ def policy(rule: rules.Rule) -> pb.Policy:
 
 def _rung(step: rules.Step) -> pb.Rung:
     sets = [in_words(step.act, amount) for amount in step.amounts]
-    return pb.Rung(act=step.act, after_ns=step.after_ns, for_ns=step.for_ns, sets=sets)
+    return pb.Rung(
+        act=step.act, after_ns=step.after_ns, for_ns=step.for_ns, grace_ns=step.grace_ns, sets=sets
+    )
 
 
 def _confirmation(confirm: rules.Confirm) -> pb.Confirmation:

@@ -5,6 +5,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
+from controlplane.link.amounts import BEST_EFFORT, Amount
 from controlplane.link.rules import (
     MAX_ALLOWED_NS,
     MAX_GLOB,
@@ -145,7 +146,26 @@ def test_taken(rule: Rule) -> None:
         ({"ladder": (Step("observe", after_ns=-1),)}, "spec.ladder[0].after"),
         ({"ladder": (Step("observe", after_ns=MAX_SPAN_NS + 1),)}, "spec.ladder[0].after"),
         ({"ladder": (Step("observe", after_ns=2), Step("kill", after_ns=1))}, "spec.ladder[1].after"),
-        ({"per": "process", "ladder": (Step("freeze", for_ns=1),)}, "spec.ladder[0].act"),
+        (
+            {"per": "process", "ladder": (Step("limit-cpu", for_ns=1, amounts=(Amount("max", 5000),)),)},
+            "spec.ladder[0].act",
+        ),
+        ({"ladder": (Step("freeze", for_ns=1, grace_ns=1),)}, "spec.ladder[0].grace"),
+        ({"ladder": (Step("kill", grace_ns=-1),)}, "spec.ladder[0].grace"),
+        ({"ladder": (Step("kill", amounts=(Amount("cpu", 1),)),)}, "spec.ladder[0].cpu"),
+        ({"ladder": (Step("reweigh", for_ns=1),)}, "spec.ladder[0]"),
+        ({"ladder": (Step("reweigh", for_ns=1, amounts=(Amount("cpu", 1),) * 2),)}, "spec.ladder[0]"),
+        (
+            {"ladder": (Step("reweigh", for_ns=1, amounts=(Amount("cpu", 1, "share"),)),)},
+            "spec.ladder[0].cpu",
+        ),
+        (
+            {
+                "per": "process",
+                "ladder": (Step("reweigh", for_ns=1, amounts=(Amount("ionice", BEST_EFFORT + 8),)),),
+            },
+            "spec.ladder[0].ionice",
+        ),
         ({"cooldown_ns": -1}, "spec.cooldown"),
         ({"cooldown_ns": MAX_SPAN_NS + 1}, "spec.cooldown"),
     ],

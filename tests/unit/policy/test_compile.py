@@ -143,7 +143,8 @@ def test_levels() -> None:
         ),
         ("act: kill", "act: kill, for: 1s", 11, "spec.ladder[1].for: kill has nothing to undo"),
         ("act: kill, after: 5s", "act: kill", 11, "spec.ladder[1].after: comes before the step above it"),
-        ("per: cgroup", "per: process", 10, "spec.ladder[0].act: freeze takes a whole cgroup"),
+        ("act: freeze", "act: freeze, grace: 1s", 10, "spec.ladder[0].grace: freeze gives no grace"),
+        ("act: kill", "act: kill, grace: 6m", 11, "spec.ladder[1].grace: must be at most 5m"),
         ("cooldown: 2m", "cooldown: 8d", 12, "spec.cooldown: must be between 0s and 7d"),
     ],
 )
