@@ -1,12 +1,12 @@
 """Any bytes are a policy, a configuration, or an error for the reader; nothing else comes out."""
 
-from typing import TypeAlias
+from typing import TypeAlias, get_args
 
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controlplane.link.rules import problems
+from controlplane.link.rules import ActName, problems
 from controlplane.policy.compile import rules_of
 from controlplane.policy.document import documents
 from controlplane.policy.errors import PolicyError
@@ -59,7 +59,12 @@ values: st.SearchStrategy[Yaml] = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=4),
     max_leaves=8,
 )
-steps = st.fixed_dictionaries({"act": words}, optional={"for": words, "after": words})
+SETS = ("cpu", "io", "nice", "ionice", "oom_score_adj", "max", "more", "read", "write")
+amounts = st.sampled_from(["10%", "1MiB", "1MiB/s", "idle", "0x" + "f" * 5000]) | st.integers() | scalars
+steps = st.fixed_dictionaries(
+    {"act": st.sampled_from(get_args(ActName)) | words},
+    optional={"for": words, "after": words, "grace": words, **dict.fromkeys(SETS, amounts)},
+)
 tests = st.fixed_dictionaries(
     {"kind": st.just("threshold"), "above": words | values}, optional={"over": words}
 ) | st.fixed_dictionaries(

@@ -80,6 +80,17 @@ def test_after_a_crash_a_stopped_process_goes_on(turn: Turn, cgroup: TestCgroup,
     await_until(lambda: state(process.pid) != "T", 10)
 
 
+def test_a_stopped_process_that_is_killed_is_gone(turn: Turn, cgroup: TestCgroup) -> None:
+    ladder = Step("freeze", for_ns=60 * NS), Step("kill", after_ns=BRIEF_NS)
+    turned = turn(exec_rule(cgroup, *ladder))
+    culprit = cgroup.run("sh", "-c", EXECS)
+    fork_in(culprit, 1)
+    undo = turned.await_record(Undo)
+    assert [effect.act for effect in turned.of(Effect)] == ["freeze", "kill"]
+    assert (undo.reason, undo.ok, undo.error) == ("ended", True, "")
+    assert culprit.wait(5) == -signal.SIGKILL
+
+
 def test_who_ends_when_asked_is_not_killed(turn: Turn, cgroup: TestCgroup) -> None:
     turned = turn(exec_rule(cgroup, Step("kill", grace_ns=30 * NS)))
     culprit = cgroup.run("sh", "-c", EXECS)

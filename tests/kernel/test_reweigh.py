@@ -23,9 +23,10 @@ Turn = Callable[..., Turned]
 BRIEF_NS = 50_000_000
 EXECS = ("sh", "-c", "read -r line; exec sh -c 'exec sh -c \"exec sleep 60\"'")
 MILDER = (Amount("nice", 10), Amount("ionice", IDLE), Amount("oom_score_adj", 500))
-USUAL, MILD = ["0", "none", "0"], ["10", "idle", "500"]
+MILD = ["10", "idle", "500"]
 THREADS = """
 import os, threading, time
+os.setpriority(os.PRIO_PROCESS, 0, 0)
 def run(nice):
     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)
     ready.wait()
@@ -50,6 +51,10 @@ def priorities_of(pid: int) -> list[str]:
         return [priorities.must_get(directory, amount.key) for amount in MILDER]
     finally:
         os.close(directory)
+
+
+USUAL = priorities_of(os.getpid())
+"""Children have those of the tests."""
 
 
 def test_a_process_is_reweighed_and_has_its_own_priorities_again(turn: Turn, cgroup: TestCgroup) -> None:
@@ -98,6 +103,17 @@ def test_after_a_crash_priorities_are_restored(turn: Turn, cgroup: TestCgroup, t
     undo = turn().of(Undo)[0]
     assert (undo.reason, undo.ok, undo.error) == ("restart", True, "")
     assert priorities_of(process.pid) == USUAL
+
+
+def test_after_a_crash_another_process_with_the_same_pid_is_left(
+    turn: Turn, cgroup: TestCgroup, tmp_path: Path
+) -> None:
+    process = running_in(cgroup)
+    os.setpriority(os.PRIO_PROCESS, process.pid, 10)
+    left = {"act": "reweigh", "pid": process.pid, "start_ns": must_start_ticks(process.pid) * TICK_NS - NS}
+    leave_journal(tmp_path, intent_on(cgroup, changes=(Change("nice", "0", "10"),), **left))  # type: ignore[arg-type]
+    undo = turn().of(Undo)[0]
+    assert (undo.ok, undo.error, priorities_of(process.pid)[0]) == (True, "", "10")
 
 
 def running_in(cgroup: TestCgroup) -> subprocess.Popen[bytes]:

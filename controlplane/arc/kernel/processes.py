@@ -1,5 +1,6 @@
 """Processes by identity: pid and start time, checked on an open pidfd so that a reused pid is never hit."""
 
+import errno
 import os
 from collections.abc import Iterator
 from typing import Final, NamedTuple
@@ -42,7 +43,7 @@ def must_open_process(pid: int, start_ns: int, inode: int) -> int:
         same = False
     if not same:
         os.close(fd)
-        raise ProcessLookupError
+        raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
     return fd
 
 

@@ -1,5 +1,6 @@
 """Freeze of one process: SIGSTOP through a pidfd, and SIGCONT as its undo."""
 
+import errno
 import os
 import signal
 from collections.abc import Sequence
@@ -71,6 +72,9 @@ class FreezeProcess:
 
 
 def must_stopped(directory: int) -> str:
-    """1 or 0 for the process of a /proc directory; raises OSError."""
+    """1 or 0 for the process of a /proc directory; raises OSError when it is gone or dead."""
     stat = must_read_file(directory, "stat")
-    return "1" if stat[stat.rindex(")") + 2] == "T" else "0"
+    state = stat[stat.rindex(")") + 2]
+    if state in "ZX":
+        raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+    return "1" if state == "T" else "0"
