@@ -13,7 +13,9 @@ VALUES = 12_000
 """More than a ring of 1 MiB holds."""
 
 
-def test_losses_reach_a_rule(turn: Callable[..., Turned], cgroup: TestCgroup) -> None:
+def test_losses_reach_a_rule(
+    turn: Callable[..., Turned], cgroup: TestCgroup, make_cgroup: Callable[[], TestCgroup]
+) -> None:
     each = Rule(
         name="each",
         signal="cpu.runq_delay",
@@ -28,6 +30,7 @@ def test_losses_reach_a_rule(turn: Callable[..., Turned], cgroup: TestCgroup) ->
     with Placing(turned.arc._sensors.shared()) as placing:
         for _ in range(VALUES):
             placing.value(cgroup.id, 5, Signal.CPU_RUNQ_DELAY)
+    make_cgroup()  # and the sensor of cgroups finds the ring full
     turned.arc.status()
     finding = turned.await_record(Finding)
     assert (finding.rule, finding.signal, finding.path) == ("lost", "events.lost", "/")
