@@ -57,23 +57,35 @@ def _evidence(finding: pb.Finding) -> str:
     return f"{finding.test} {finding.statistic:,.4g} > {finding.threshold:,.4g}"
 
 
+LEFT: Final = {
+    "foreign": ", what somebody else changed meanwhile was left",
+    "shared": ", still held by another reflex",
+}
+"""What came of an undo that left something as it was."""
+
+
 def step_words(step: pb.ReflexStep) -> str:
     """What one step did, or would have done."""
     match step.kind:
         case Step.KIND_INTENT:
             act = f"would {step.act}" if step.mode == pb.MODE_OBSERVE else step.act
-            return f"{act} {victim_words(step.victim)}"
+            return f"{act} {victim_words(step.victim)}{_changes_words(step)}"
         case Step.KIND_OUTCOME:
             return f"{step.act} done" if step.ok else f"{step.act} failed: {step.error}"
         case Step.KIND_EFFECT:
             return f"{step.act} in effect"
         case Step.KIND_UNDO:
             who = f" by {step.actor}" if step.actor else ""
-            failed = "" if step.ok else f", failed: {step.error}"
-            return f"{step.act} undone ({step.reason}{who}){failed}"
+            came_of_it = LEFT.get(step.error, "") if step.ok else f", failed: {step.error}"
+            return f"{step.act} undone ({step.reason}{who}){came_of_it}"
         case _:
             detail = f": {step.detail}" if step.detail else ""
             return f"{step.act} forbidden by {step.guard}{detail}"
+
+
+def _changes_words(step: pb.ReflexStep) -> str:
+    """Of a freeze the name of the act says it."""
+    return f" ({', '.join(step.changes)})" if step.changes and step.act != "freeze" else ""
 
 
 def victim_words(victim: pb.Victim) -> str:

@@ -465,7 +465,7 @@ class Finding(_message.Message):
     def __init__(self, trace_id: _Optional[str] = ..., span_id: _Optional[str] = ..., policy: _Optional[str] = ..., signal: _Optional[str] = ..., unit: _Optional[str] = ..., victim: _Optional[_Union[Victim, _Mapping]] = ..., culprit: _Optional[_Union[Victim, _Mapping]] = ..., count: _Optional[int] = ..., value: _Optional[float] = ..., statistic: _Optional[float] = ..., threshold: _Optional[float] = ..., test: _Optional[str] = ..., mode: _Optional[_Union[Mode, str]] = ..., decided_after_ns: _Optional[int] = ...) -> None: ...
 
 class ReflexStep(_message.Message):
-    __slots__ = ("trace_id", "span_id", "parent_id", "kind", "policy", "act", "since_event_ns", "victim", "mode", "until", "ok", "error", "reason", "actor", "guard", "detail")
+    __slots__ = ("trace_id", "span_id", "parent_id", "kind", "policy", "act", "since_event_ns", "victim", "mode", "until", "ok", "error", "reason", "actor", "guard", "detail", "changes")
     class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         KIND_UNSPECIFIED: _ClassVar[ReflexStep.Kind]
@@ -496,6 +496,7 @@ class ReflexStep(_message.Message):
     ACTOR_FIELD_NUMBER: _ClassVar[int]
     GUARD_FIELD_NUMBER: _ClassVar[int]
     DETAIL_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
     trace_id: str
     span_id: str
     parent_id: str
@@ -512,7 +513,8 @@ class ReflexStep(_message.Message):
     actor: str
     guard: str
     detail: str
-    def __init__(self, trace_id: _Optional[str] = ..., span_id: _Optional[str] = ..., parent_id: _Optional[str] = ..., kind: _Optional[_Union[ReflexStep.Kind, str]] = ..., policy: _Optional[str] = ..., act: _Optional[str] = ..., since_event_ns: _Optional[int] = ..., victim: _Optional[_Union[Victim, _Mapping]] = ..., mode: _Optional[_Union[Mode, str]] = ..., until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ok: _Optional[bool] = ..., error: _Optional[str] = ..., reason: _Optional[str] = ..., actor: _Optional[str] = ..., guard: _Optional[str] = ..., detail: _Optional[str] = ...) -> None: ...
+    changes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, trace_id: _Optional[str] = ..., span_id: _Optional[str] = ..., parent_id: _Optional[str] = ..., kind: _Optional[_Union[ReflexStep.Kind, str]] = ..., policy: _Optional[str] = ..., act: _Optional[str] = ..., since_event_ns: _Optional[int] = ..., victim: _Optional[_Union[Victim, _Mapping]] = ..., mode: _Optional[_Union[Mode, str]] = ..., until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ok: _Optional[bool] = ..., error: _Optional[str] = ..., reason: _Optional[str] = ..., actor: _Optional[str] = ..., guard: _Optional[str] = ..., detail: _Optional[str] = ..., changes: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Loss(_message.Message):
     __slots__ = ("sensor", "reason", "count")

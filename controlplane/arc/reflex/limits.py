@@ -66,8 +66,12 @@ class LimitIo(CgroupValues):
             "io.max": ControlFiles(cgroups, "io.max", FLAGS),
             "io.stat": ControlFiles(cgroups, "io.stat", os.O_RDONLY),
         }
-        setting = Setting("io.max", must_pids, "io.stat")
-        super().__init__("limit-io", cgroups, {"read": setting, "write": setting}, files)
+        super().__init__("limit-io", cgroups, {}, files)
+
+    def prepare(self, cgroup: int, step: Step) -> None:
+        """See `Act`."""
+        for files in self._files.values():
+            files.prepare(cgroup)
 
     def must_open(self, victim: Victim, step: Step) -> Opened:
         """See `Act`."""

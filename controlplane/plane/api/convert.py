@@ -253,6 +253,7 @@ def _intent(record: records.Intent, wall_offset_ns: int) -> pb.ReflexStep:
         victim=pb.Victim(cgroup=record.cgroup, path=record.path, pid=record.pid, comm=record.comm),
         mode=MODES[record.mode],
         until=timestamp(record.until_ns + wall_offset_ns) if record.until_ns else None,
+        changes=[f"{each.what} {each.before} -> {each.after}" for each in record.changes],
     )
 
 

@@ -5,6 +5,7 @@ import json
 import msgspec
 import pytest
 
+from controlplane.link.amounts import BEST_EFFORT, IDLE, Amount
 from controlplane.link.frames import BudgetStatus
 from controlplane.link.rules import (
     NS,
@@ -38,6 +39,33 @@ def test_for_people(ask: Ask) -> None:
         *("process.fork", "> 500/s, burst 64", "0", "-", "-"),
         *("freeze for 10s, kill after 5s", "api", "armed"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        (
+            Step("reweigh", for_ns=NS, amounts=(Amount("cpu", 10), Amount("io", 1))),
+            "reweigh cpu 10 io 1 for 1s",
+        ),
+        (Step("reweigh", for_ns=NS, amounts=(Amount("ionice", IDLE),)), "reweigh ionice idle for 1s"),
+        (Step("reweigh", for_ns=NS, amounts=(Amount("ionice", BEST_EFFORT + 7),)), "reweigh ionice 7 for 1s"),
+        (Step("limit-cpu", for_ns=NS, amounts=(Amount("max", 15_050),)), "limit-cpu max 150.5% for 1s"),
+        (Step("limit-memory", for_ns=NS, amounts=(Amount("max", 3 << 20),)), "limit-memory max 3MiB for 1s"),
+        (
+            Step("limit-memory", for_ns=NS, amounts=(Amount("max", 8000, "share"),)),
+            "limit-memory max 80% of its use for 1s",
+        ),
+        (Step("limit-pids", for_ns=NS, amounts=(Amount("more", 5),)), "limit-pids more 5 for 1s"),
+        (Step("limit-io", for_ns=NS, amounts=(Amount("read", 10_000),)), "limit-io read 10000B/s for 1s"),
+        (Step("kill", grace_ns=2 * NS), "kill with 2s of grace"),
+    ],
+)
+def test_steps_in_words(ask: Ask, plane: Served, step: Step, words: str) -> None:
+    plane.responder.rules = {
+        "p": Rule(name="p", signal="process.fork", test=Rate(2_000_000, 64), ladder=(step,))
+    }
+    assert f"  {words}  " in ask("policies").out
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,26 @@ STORM = pb.Victim(cgroup=9, path="/storm")
         (Step(kind=Step.KIND_EFFECT, act="kill"), "kill in effect"),
         (Step(kind=Step.KIND_UNDO, act="freeze", ok=True, reason="timer"), "freeze undone (timer)"),
         (
-            Step(kind=Step.KIND_UNDO, act="freeze", reason="command", actor="local", error="foreign"),
-            "freeze undone (command by local), failed: foreign",
+            Step(
+                kind=Step.KIND_INTENT,
+                act="reweigh",
+                mode=pb.MODE_ENFORCE,
+                victim=STORM,
+                changes=["cpu.weight 100 -> 10", "io.weight default 100 -> default 10"],
+            ),
+            "reweigh /storm (cpu.weight 100 -> 10, io.weight default 100 -> default 10)",
+        ),
+        (
+            Step(kind=Step.KIND_UNDO, act="freeze", reason="command", actor="local", error="Device busy"),
+            "freeze undone (command by local), failed: Device busy",
+        ),
+        (
+            Step(kind=Step.KIND_UNDO, act="freeze", ok=True, reason="timer", error="foreign"),
+            "freeze undone (timer), what somebody else changed meanwhile was left",
+        ),
+        (
+            Step(kind=Step.KIND_UNDO, act="freeze", ok=True, reason="timer", error="shared"),
+            "freeze undone (timer), still held by another reflex",
         ),
         (Step(kind=Step.KIND_REFUSED, act="kill", guard="cooldown"), "kill forbidden by cooldown"),
         (

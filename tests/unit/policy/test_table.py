@@ -74,6 +74,14 @@ def test_a_row_is_in_words(tmp_path: Path) -> None:
     assert (row.false_alarms, row.hooks) == ("-", ("sched_process_fork",))
 
 
+def test_a_row_says_what_a_step_sets(tmp_path: Path) -> None:
+    ladder = "{act: limit-memory, max: 80%, for: 5m}, {act: kill, grace: 2s, after: 5m}"
+    text = OWN.replace("{act: observe}, {act: freeze, for: 1500ms, after: 2m}", ladder)
+    (tmp_path / "a.yaml").write_text(text)
+    (row,) = rows(tmp_path, defaults=False)
+    assert row.ladder == "limit-memory max 80% of its use for 5m, kill with 2s of grace after 5m"
+
+
 def test_a_bad_policy_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(OWN.replace("process.fork", "process.fourk"))
     with pytest.raises(PolicyError, match="unknown signal"):

@@ -39,6 +39,12 @@ def test_a_reflex_is_told_from_finding_to_undo() -> None:
     ]
 
 
+def test_what_was_there_and_what_is_set_are_attributes() -> None:
+    attributes = describe(told.intent(), OFFSET).attributes
+    assert attributes[events.PREVIOUS] == "cgroup.freeze=0"
+    assert attributes[events.WRITTEN] == "cgroup.freeze=1"
+
+
 def test_in_observe_mode_it_says_would() -> None:
     assert describe(told.intent(mode="observe"), OFFSET).body == "fork-storm would freeze /storm"
 
