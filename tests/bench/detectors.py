@@ -38,7 +38,7 @@ class Ours:
 
 
 class InKernel:
-    """Bets as the kernel makes them, at odds as the arc sets them; a value a millisecond."""
+    """Bets as the kernel makes them, at odds as the arc sets them; a hundred values a second."""
 
     def __init__(self) -> None:
         self._test = ReplayedBets(0, Fixed(NOMINAL))
@@ -46,7 +46,7 @@ class InKernel:
 
     def update(self, value: float) -> bool:
         """See `Detector`."""
-        self._now_ns += MS
+        self._now_ns += 10 * MS
         self._test.must_update(self._now_ns, 0, value, 1)
         return self._test.open
 

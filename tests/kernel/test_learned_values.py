@@ -4,14 +4,25 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from random import Random
 
+import pytest
+
 from controlplane.arc.baselines import NAME
 from controlplane.arc.kernel.events import Signal
+from controlplane.arc.monitor import past
 from controlplane.link.records import Effect, Finding, Notice
 from controlplane.link.rules import NS, Betting, Rule, Scope, Step
 from tests.kernel.conftest import TestCgroup, Turned
 from tests.kernel.placing import Placing
 
 WEEK = 7 * 24 * 3600 * NS
+
+
+@pytest.fixture(autouse=True)
+def young(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test waits until its stream is as old as it would have to be."""
+    monkeypatch.setattr(past, "WARM_UP_NS", 0)
+
+
 USUAL, SLOW = 20_000, 2_000_000
 AT_ONCE = 64
 

@@ -31,6 +31,8 @@ FOR_GOOD: Final = 8192
 """So long, and over so many values, an alarm lasts until the change is how it is now."""
 ROOM: Final = 14 * UNIT
 """Of the statistic above its threshold: 16 times the winnings, and 1,000 times for what cannot be undone."""
+WARM_UP_NS: Final = 10 * NS
+"""Life of a stream before it may fire, however many values it has had: a busy one has many in no time."""
 NEVER: Final = 2**31 - 1
 FRESH: Final = array("I", bytes(4 * BUCKETS))
 """Scratch: what is new of the stream whose turn it is."""
@@ -101,7 +103,8 @@ class Past:
     @property
     def armed(self) -> bool:
         """Whether it knows enough to tell an alarm from what is usual."""
-        return self._baseline.total >= WARM_UP and self._thinning.settled
+        old_enough = self._told_ns - self._began_ns >= WARM_UP_NS
+        return old_enough and self._baseline.total >= WARM_UP and self._thinning.settled
 
     @property
     def every(self) -> int:

@@ -17,7 +17,7 @@ from controlplane.link.rules import NS
 
 SIGNAL, KEY, SLOT = 5, 77, 3
 DAY = 24 * 3600 * NS
-MS = NS // 1000
+STEP_NS = NS // 100
 
 
 class Slot:
@@ -50,7 +50,7 @@ class Game:
         self.now_ns = 1
         self.found: list[float] = []
 
-    def play(self, seed: int, number: int, factor: float = 1, step_ns: int = MS) -> None:
+    def play(self, seed: int, number: int, factor: float = 1, step_ns: int = STEP_NS) -> None:
         draw = random.Random(seed)
         for _ in range(number):
             self.now_ns += step_ns
@@ -81,7 +81,7 @@ def test_the_threshold_follows_from_the_budget() -> None:
     test = betting()
     game = Game([test])
     game.play(1, 20_000)
-    wanted = log2(1000 * 24 * 3600)
+    wanted = log2(100 * 24 * 3600)
     assert test.threshold == pytest.approx(wanted, abs=0.5)
     assert game.slot.bets.threshold == pytest.approx(wanted * UNIT, abs=UNIT)
     assert game.slot.bets.over == game.slot.bets.threshold // 2

@@ -13,7 +13,7 @@ from controlplane.link.rules import NS
 
 BITS = 20
 KERNEL_BUCKETS = 162
-MS = NS // 1000
+STEP_NS = NS // 100
 
 
 class Stream:
@@ -27,7 +27,7 @@ class Stream:
         self.spacing_ns = 0
         self._summary_ns = 0
 
-    def feed(self, values: Iterable[float], step_ns: int = MS) -> None:
+    def feed(self, values: Iterable[float], step_ns: int = STEP_NS) -> None:
         for value in values:
             self.now_ns += step_ns
             told = self.bets.must_take(max(0, must_bucket(int(value)) - WHOLE))
@@ -57,6 +57,14 @@ def test_it_is_armed_when_it_has_seen_enough_and_not_before() -> None:
     stream.feed(steady(1, WARM_UP - 1))
     assert not stream.past.armed
     stream.feed(steady(2, WARM_UP))
+    assert stream.past.armed
+
+
+def test_a_busy_stream_is_not_armed_in_no_time() -> None:
+    stream = Stream()
+    stream.feed(steady(1, 50_000), step_ns=NS // 10_000)
+    assert not stream.past.armed
+    stream.feed(steady(2, 60_000), step_ns=NS // 10_000)
     assert stream.past.armed
 
 
