@@ -26,7 +26,8 @@ class Counted(NamedTuple):
     """Totals at one moment."""
 
     time_ns: int
-    runs: int
+    sensors: dict[str, tuple[int, int]]
+    """Nanoseconds and runs of each one's programs."""
     emitted: int
     lost: int
     cpu_s: float
@@ -48,7 +49,8 @@ def main(options: Options) -> int:
                 storm.wait()
             after = counted(client, daemon.pid)
     took = (after.time_ns - before.time_ns) / 1e9
-    felt = (after.runs - before.runs) / took
+    taken = {name: spent(before.sensors[name], after.sensors[name]) for name in before.sensors}
+    felt = sum(runs for _, runs in taken.values()) / took
     print(f"\na storm of {seconds} s on {os.cpu_count()} processors")
     conclude(
         "storm",
@@ -57,6 +59,7 @@ def main(options: Options) -> int:
             "ring": Figure(round((after.emitted - before.emitted) / took), "1/s"),
             "lost": Figure(after.lost - before.lost, "1", aim=0),
             "arc.cpu": Figure(round(100 * (after.cpu_s - before.cpu_s) / took, 2), "%"),
+            **{f"{name}.run": Figure(round(ns / runs), "ns") for name, (ns, runs) in taken.items() if runs},
         },
     )
     return 0
@@ -69,6 +72,11 @@ def switch_on(policies: Path) -> None:
         text = path.read_text()
         if "mode: off" in text:
             (policies / path.name).write_text(text.replace("mode: off", "mode: observe"))
+
+
+def spent(before: tuple[int, int], after: tuple[int, int]) -> tuple[int, int]:
+    """Nanoseconds and runs in between."""
+    return after[0] - before[0], after[1] - before[1]
 
 
 @contextmanager
@@ -88,7 +96,7 @@ def counted(client: Client, pid: int) -> Counted:
     user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
     return Counted(
         time.monotonic_ns(),
-        sum(sensor.runs for sensor in sensors),
+        {sensor.name: (sensor.run_ns, sensor.runs) for sensor in sensors},
         sum(sensor.emitted for sensor in sensors),
         sum(sum(sensor.lost.values()) for sensor in sensors),
         (int(user) + int(system)) / os.sysconf("SC_CLK_TCK"),
