@@ -1,6 +1,7 @@
 """One process that is stopped and goes on, and kills that ask before they compel, on the running kernel."""
 
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from controlplane.arc.kernel.processes import TICK_NS, must_start_ticks
 from controlplane.arc.reflex.acts import ForeignValueError
 from controlplane.arc.reflex.stopping import FreezeProcess
 from controlplane.arc.reflex.victims import Victim
-from controlplane.link.records import Change, Effect, Intent, Outcome, Undo
+from controlplane.link.records import Change, Effect, Finding, Intent, Outcome, Undo
 from controlplane.link.rules import NS, Rule, Step
 from tests.kernel.conftest import FORKER, TestCgroup, Turned, await_until, fork_in, fork_rule
 from tests.kernel.test_recover import intent_on, leave_journal
@@ -40,6 +41,21 @@ def test_a_process_is_stopped_and_goes_on(turn: Turn, cgroup: TestCgroup) -> Non
     assert (undo.ok, undo.error) == (True, "")
     assert turned.of(Intent)[0].changes == (Change("stopped", "0", "1"),)
     await_until(lambda: state(culprit.pid) != "T", 10)
+
+
+def test_a_process_that_stops_later_is_asked_for(turn: Turn, cgroup: TestCgroup) -> None:
+    turned = turn(exec_rule(cgroup, Step("freeze", after_ns=BRIEF_NS, for_ns=60 * NS)))
+    culprit = cgroup.run("sh", "-c", EXECS)
+    fork_in(culprit, 1)
+    turned.await_record(Finding)
+    # Within a frozen cgroup nobody gets to stop.
+    (cgroup.directory / "cgroup.freeze").write_text("1")
+    asked_ns = turned.await_record(Outcome).time_ns + 10_000_000
+    turned.turn_until(lambda: time.monotonic_ns() > asked_ns)
+    assert not turned.of(Effect)
+    (cgroup.directory / "cgroup.freeze").write_text("0")
+    turned.await_record(Effect)
+    assert state(culprit.pid) == "T"
 
 
 def test_a_process_that_somebody_else_let_go_on_is_left(turn: Turn, cgroup: TestCgroup) -> None:

@@ -93,6 +93,28 @@ def test_two_that_held_one_victim_write_the_value_once(
     assert cgroup.read("cgroup.freeze") == "0"
 
 
+def test_what_a_later_act_set_is_known_though_that_one_is_over(cgroup: TestCgroup) -> None:
+    now = Header(1, 1, 0, 0, boot_id())
+    first = intent_on(cgroup, 1, act="reweigh", changes=(Change("cpu.weight", "100", "50"),))
+    second = intent_on(cgroup, 2, act="reweigh", changes=(Change("cpu.weight", "100", "10"),))
+    undo = Undo(
+        time_ns=2,
+        trace_id=second.trace_id,
+        span_id=b"u" * 8,
+        parent_id=second.span_id,
+        rule="dead",
+        act="reweigh",
+        cgroup=cgroup.id,
+        path=cgroup.path,
+        reason="timer",
+        ok=True,
+        error="shared",
+        event_ns=1,
+    )
+    (left,) = left_in_force([(now, first), (now, second), (now, undo)])
+    assert left.changes == (Change("cpu.weight", "100", "10"),)
+
+
 @pytest.mark.parametrize(
     ("changes", "left"),
     [({}, 1), ({"mode": "observe"}, 0), ({"act": "kill"}, 0), ({"carried": True}, 1)],

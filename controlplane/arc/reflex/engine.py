@@ -43,7 +43,7 @@ MAX_AWAITED: Final = 4096
 MAX_PUT_OFF: Final = 64
 """Looked through at each wake-up: some 50 us at most. Beyond it the oldest are given up."""
 ASK_NS: Final = 250_000
-ASKED: Final = 6
+ASKED: Final = 7
 """An effect that no event tells is asked for at once, after 1 ms, 4 ms and so on for some 5 s."""
 _RANK: Final[Mapping[Mode, int]] = {"off": 0, "observe": 1, "enforce": 2}
 
