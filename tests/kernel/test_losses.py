@@ -24,7 +24,7 @@ def test_losses_reach_a_rule(
         test=Level(2**62),
         ladder=(Step("observe"),),
     )
-    lost = Rule(name="lost", signal="events.lost", test=Rate(NS, 1), ladder=(Step("observe"),))
+    lost = Rule(name="lost", signal="events.lost", test=Rate(NS, 0), ladder=(Step("observe"),))
     turned = turn(each, lost)
     turned.arc._sensors.set_gate("cpu.runq_delay", Gate(NS, 0, 0, OPEN | EACH))
     with Placing(turned.arc._sensors.shared()) as placing:

@@ -23,8 +23,8 @@ DEMO: Final = "tests/demo/fork_storm.py"
 STORM: Final = "from tests.demo.fork_storm import main; main(above=20, seconds=120)"
 """Emulated, a process forks some hundred times a second."""
 ELSEWHERE: Final = (
-    *("daemon", "explain", "hot_path", "learned", "learned_values", "loader", "record", "recover"),
-    *("two_tiers", "user_sensors"),
+    *("daemon", "explain", "grace", "hot_path", "learned", "learned_values", "loader", "losses"),
+    *("record", "recover", "two_tiers", "user_sensors"),
 )
 OPTIONS: Final = (
     *("-q", "--color=no", "-p", "no:cacheprovider", "--patience", "6", "--timeout", "300"),
