@@ -171,7 +171,7 @@ def test_an_alias_bomb_is_refused_at_its_first_anchor() -> None:
 
 def test_depth_is_bounded_before_it_costs_anything() -> None:
     started = time.process_time()
-    with pytest.raises(PolicyError, match="nested"):
+    with pytest.raises(PolicyError, match="nest"):
         documents(b"[" * 100_000, "f.yaml")
     assert time.process_time() - started < 1.0
 
