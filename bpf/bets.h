@@ -63,13 +63,7 @@ static __always_inline void tell_bet(void *ctx, u8 kind, struct stream_key *key,
 {
 	struct event event = {};
 
-	if (task)
-		about_task(&event, task);
-	event.key = key->key;
-	event.cgroup = cgroup;
-	event.culprit = culprit;
-	event.signal = key->signal;
-	event.value = value;
+	about_value(&event, key, value, cgroup, culprit, task);
 	event.weight = 1;
 	event.statistic = statistic;
 	event.slot = slot;

@@ -308,19 +308,26 @@ static __always_inline struct value_stream *value_stream_of(struct stream_key *k
 	return LOOKUP(values, key);
 }
 
+/* Fill in a value, and whom it is about. */
+static __always_inline void about_value(struct event *event, struct stream_key *key, u64 value, u64 cgroup,
+					u64 culprit, struct task_struct *task)
+{
+	if (task)
+		about_task(event, task);
+	event->key = key->key;
+	event->cgroup = cgroup;
+	event->culprit = culprit;
+	event->signal = key->signal;
+	event->value = value;
+}
+
 static __always_inline void tell_value(void *ctx, struct stream_key *key, struct value_stream *stream,
 				       u64 value, u64 cgroup, u64 culprit, struct task_struct *task, u64 now)
 {
 	u32 exceeded = stream->exceeded;
 	struct event event = {};
 
-	if (task)
-		about_task(&event, task);
-	event.key = key->key;
-	event.cgroup = cgroup;
-	event.culprit = culprit;
-	event.signal = key->signal;
-	event.value = value;
+	about_value(&event, key, value, cgroup, culprit, task);
 	event.weight = exceeded > stream->told ? exceeded - stream->told : 1;
 	stream->told = exceeded;
 	emit(ctx, &event, EVENT_SIGNAL, now);

@@ -12,7 +12,7 @@ from controlplane.arc.kernel.events import Bet, Event
 from controlplane.arc.monitor.bets import BetsTest
 from controlplane.arc.monitor.buckets import must_bucket
 from controlplane.arc.monitor.integer import UNIT
-from controlplane.arc.monitor.past import NEVER, ROOM, Past, SavedPast
+from controlplane.arc.monitor.past import NEVER, Past, SavedPast
 
 MAX_PASTS: Final = 10240
 """BET_SLOTS of bpf/events.h."""
@@ -37,6 +37,8 @@ class Bookmaker:
 
     def __init__(self, slots: Slots) -> None:
         self._slots = slots
+        self._signals: set[int] = set()
+        """Of all pasts: few, where there may be thousands of keys."""
         self.pasts: dict[tuple[int, int], Past] = {}
 
     def summarise(self, event: Event, tests: Iterable[BetsTest]) -> bool:
@@ -57,7 +59,8 @@ class Bookmaker:
         number = past.learn(bet, event.time_ns, doubt_at(min(test.threshold for test in wanted)))
         for test in wanted:
             test.must_settle(number, event.time_ns)
-        self._set(event, bet, past, [test.threshold for test in wanted])
+        bits = [test.threshold for test in wanted]
+        self._slots.must_set(event.slot, event.key, *past.odds(bet.gathered, min(bits), max(bits)))
         return past.adapted != before
 
     def note(self, event: Event) -> None:
@@ -75,11 +78,12 @@ class Bookmaker:
         for each in saved:
             with contextlib.suppress(ValueError):
                 self.pasts[each.signal, each.key] = Past.restored(each, now_ns)
+                self._signals.add(each.signal)
 
     def forget(self, key: int) -> None:
         """A cgroup is gone."""
-        for signal, other in [each for each in self.pasts if each[1] == key]:
-            del self.pasts[signal, other]
+        for signal in self._signals:
+            self.pasts.pop((signal, key), None)
 
     def _past(self, event: Event, floor: int) -> Past:
         key = (event.signal, event.key)
@@ -88,17 +92,9 @@ class Bookmaker:
             if len(self.pasts) >= MAX_PASTS:
                 del self.pasts[next(iter(self.pasts))]
             past = self.pasts[key] = Past(event.time_ns, floor)
+            self._signals.add(event.signal)
         past.floor = floor
         return past
-
-    def _set(self, event: Event, bet: Bet, past: Past, bits: list[float]) -> None:
-        """Told from the lowest threshold on, with room above the highest."""
-        made = past.odds(bet.gathered)
-        lowest, most = int(min(bits) * UNIT), int(max(bits) * UNIT) + ROOM
-        self._slots.must_set(
-            *(event.slot, event.key, lowest, lowest // 2),
-            *(most if past.armed else 0, made.half, made.due, made.scores),
-        )
 
 
 def doubt_at(bits: float) -> float:

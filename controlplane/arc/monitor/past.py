@@ -39,8 +39,11 @@ FRESH: Final = array("I", bytes(4 * BUCKETS))
 
 
 class Made(NamedTuple):
-    """Odds, but for the thresholds; see struct odds."""
+    """Odds, but for whose they are; see struct odds."""
 
+    threshold: int
+    over: int
+    most: int
     half: int
     due: int
     scores: bytes
@@ -162,9 +165,17 @@ class Past:
             self._take(bet, number, now_ns)
         return bets
 
-    def odds(self, gathered: int) -> Made:
-        """As things stand, with `gathered` values in all."""
-        return Made(self._thinning.half, gathered + self._until_next() & 0xFFFFFFFF, self._scores)
+    def odds(self, gathered: int, lowest: float, highest: float) -> Made:
+        """As things stand, with `gathered` values in all.
+
+        Told from the lowest of the thresholds on, with room above the highest; in bits.
+        """
+        threshold, most = int(lowest * UNIT), int(highest * UNIT) + ROOM
+        due = gathered + self._until_next() & 0xFFFFFFFF
+        return Made(
+            *(threshold, threshold // 2, most if self.armed else 0),
+            *(self._thinning.half, due, self._scores),
+        )
 
     def _until_next(self) -> int:
         """Values until the next table, or until it can be seen whether bets are independent."""
@@ -189,7 +200,7 @@ class Past:
         self._baseline.must_set_odds(self.floor)
         self._scores = bits_table(self._baseline.payoffs[first:]).tobytes()
         self._judge(bet)
-        self._pace(number, now_ns)
+        self._pace(now_ns)
         self._skip(bet)
 
     def _judge(self, bet: Bet) -> None:
@@ -202,7 +213,7 @@ class Past:
             self._sums, looks = sums, 0
         self._missing = WINDOW - looks
 
-    def _pace(self, number: int, now_ns: int) -> None:
+    def _pace(self, now_ns: int) -> None:
         """Values until the next table, so that an eighth of the stream's life lies between."""
         wanted = (now_ns - self._began_ns) // SHARE
         wanted = min(max(wanted, SHORTEST_NS), LONGEST_NS)

@@ -7,7 +7,7 @@ from controlplane.arc.monitor.bookmaker import doubt_at, floor_of
 from controlplane.arc.monitor.buckets import must_bucket
 from controlplane.arc.monitor.budget import Budget
 from controlplane.arc.monitor.integer import DUE, UNIT, IntegerBets
-from controlplane.arc.monitor.past import ROOM, Past
+from controlplane.arc.monitor.past import Past
 
 
 class ReplayedBets:
@@ -58,8 +58,5 @@ class ReplayedBets:
         past = self._past
         self._budget.must_count(past.learn(counted, now_ns, doubt_at(self.threshold)), now_ns)
         self.threshold = self._budget.nats / LN2
-        made = past.odds(counted.gathered)
-        threshold = int(self.threshold * UNIT)
-        most = threshold + ROOM if past.armed else 0
-        scores = array("h", made.scores)
-        self._bets.must_set(threshold, threshold // 2, most, made.half, made.due, scores)
+        made = past.odds(counted.gathered, self.threshold, self.threshold)
+        self._bets.must_set(*made[:-1], array("h", made.scores))

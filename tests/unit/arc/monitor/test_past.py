@@ -8,7 +8,7 @@ from math import exp
 from controlplane.arc.monitor.betting import WARM_UP
 from controlplane.arc.monitor.buckets import WHOLE, must_bucket
 from controlplane.arc.monitor.integer import DUE, NEWS, UNIT, IntegerBets
-from controlplane.arc.monitor.past import DAY_NS, FOR_GOOD, FOR_GOOD_NS, LONGEST_NS, MEMORY, ROOM, Past
+from controlplane.arc.monitor.past import DAY_NS, FOR_GOOD, FOR_GOOD_NS, LONGEST_NS, MEMORY, Past
 from controlplane.link.rules import NS
 
 BITS = 20
@@ -42,9 +42,11 @@ class Stream:
         self.spacing_ns, self._summary_ns = self.now_ns - self._summary_ns, self.now_ns
         counted = self.bets.counted()
         self.past.learn(counted, self.now_ns, BITS * UNIT / 4)
-        made = self.past.odds(counted.gathered)
-        most = BITS * UNIT + ROOM if self.past.armed else 0
-        self.bets.must_set(BITS * UNIT, BITS * UNIT // 2, most, made.half, made.due, array("h", made.scores))
+        self.set_odds(counted.gathered)
+
+    def set_odds(self, gathered: int) -> None:
+        made = self.past.odds(gathered, BITS, BITS)
+        self.bets.must_set(*made[:-1], array("h", made.scores))
 
 
 def steady(seed: int, number: int, factor: float = 1.0) -> list[float]:
@@ -228,11 +230,7 @@ def test_bets_are_counted_once() -> None:
         nonlocal counted
         bet = stream.bets.counted()
         counted += learn(bet, stream.now_ns, BITS * UNIT / 4)
-        made = stream.past.odds(bet.gathered)
-        most = BITS * UNIT + ROOM if stream.past.armed else 0
-        stream.bets.must_set(
-            BITS * UNIT, BITS * UNIT // 2, most, made.half, made.due, array("h", made.scores)
-        )
+        stream.set_odds(bet.gathered)
 
     stream.summarise = summarise  # type: ignore[method-assign]
     stream.feed(steady(1, 10_000))
