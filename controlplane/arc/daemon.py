@@ -85,7 +85,6 @@ class Arc:
         self.engine, self.journal, self._undone = self._make_engine()
         self._monitor.adapted = self._adapted
         self._bookmaker = Bookmaker(self._sensors.bets)
-        self._baselines = Baselines(self._folder.fd, self._bookmaker, self._monitor, self._known_signals)
         self._feeling = Feeling(
             *(self._cgroups, self._monitor, self.engine, self._protection, self._bookmaker),
             self._known_signals,
@@ -101,6 +100,9 @@ class Arc:
             *(self.loop, self._doorbell, boot.config, self._signals_fd, self._received, time.monotonic_ns)
         )
         breathe = self.loop.must_breathe
+        self._baselines = Baselines(
+            *(self._folder.fd, self._bookmaker, self._monitor, self._known_signals, breathe)
+        )
         self._streams = answers.StreamReader(self._sensors, self._monitor, breathe)
         self._gathering = Gathering(
             *(self.engine.held, self._monitor, self._streams.of, self.journal.must_append, breathe)
