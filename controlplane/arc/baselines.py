@@ -26,6 +26,7 @@ MAX_BYTES: Final = 64 * 1024 * 1024
 EVERY_NS: Final = 600 * NS
 PART: Final = 32
 """Streams that are written in one go: some hundred microseconds."""
+FREED: Final = 128 * 1024
 LENGTH: Final = 4
 """Bytes before each piece of the file that say how long it is."""
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
@@ -105,7 +106,18 @@ class Baselines:
         """Now. A full disk costs the baselines and nothing else."""
         with contextlib.suppress(OSError):
             head = Head(boot=BOOT_ID.read_text().strip(), numbers=dict(self._monitor.numbers))
+            before = opened(self._folder)
             save(self._folder, head, self._parts())
+            self._let_go(before)
+
+    def _let_go(self, before: int) -> None:
+        """To free the memory of a file takes as long as to write it, so that is done in parts, too."""
+        if before < 0:
+            return
+        for size in range(os.fstat(before).st_size, 0, -FREED):
+            os.ftruncate(before, size)
+            self._breathe()
+        os.close(before)
 
     def _parts(self) -> Iterator[Part]:
         """Streams may come and go at each breath."""
@@ -127,6 +139,14 @@ def save(folder: int, head: Head, parts: Iterator[Part]) -> None:
             file.write(len(data).to_bytes(LENGTH))
             file.write(data)
     os.rename(f"{NAME}.new", NAME, src_dir_fd=folder, dst_dir_fd=folder)
+
+
+def opened(folder: int) -> int:
+    """The file that there is, -1 where there is none. Raises OSError."""
+    try:
+        return os.open(NAME, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=folder)
+    except FileNotFoundError:
+        return -1
 
 
 def load(folder: int) -> tuple[Head, Part]:
