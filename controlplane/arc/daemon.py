@@ -30,17 +30,13 @@ from controlplane.arc.monitor.confirming import sentinels
 from controlplane.arc.monitor.gates import gates_for
 from controlplane.arc.monitor.streams import Monitor, Place
 from controlplane.arc.policy_folder import PolicyFolder
-from controlplane.arc.reflex import limits
-from controlplane.arc.reflex.acts import Act, Freeze, KillCgroup, KillProcess
 from controlplane.arc.reflex.engine import Engine
 from controlplane.arc.reflex.evidence import Gathering
 from controlplane.arc.reflex.guards import Breaker, Confirmation, Guards, Protection
 from controlplane.arc.reflex.holdings import Holdings
 from controlplane.arc.reflex.journal import Journal, read_records
 from controlplane.arc.reflex.recover import left_in_force, undo_left
-from controlplane.arc.reflex.stopping import FreezeProcess
-from controlplane.arc.reflex.values import Setting, values_of
-from controlplane.arc.reflex.weights import ReweighProcess, must_weight
+from controlplane.arc.reflex.repertoire import acts_on
 from controlplane.arc.rehearsal import rehearse
 from controlplane.arc.rulebook import RuleBook
 from controlplane.arc.runtime import RuntimeFolder
@@ -76,7 +72,7 @@ class Arc:
         watched = self._sensors.sensor("process").map_fd("watched")
         self._watched = None if watched is None else Watched(watched)
         self._reaper = Reaper()
-        self._acts = self._make_acts()
+        self._acts = acts_on(self._cgroups, self._watched, self._reaper)
         self._protection = Protection(self._cgroups, boot.config.protect)
         self._book = RuleBook(boot.rules.rules)
         self._monitor = Monitor(self._sensors.numbers)
@@ -85,7 +81,6 @@ class Arc:
         self.engine, self.journal, self._undone = self._make_engine()
         self._monitor.adapted = self._adapted
         self._bookmaker = Bookmaker(self._sensors.bets)
-        self._baselines = Baselines(self._folder.fd, self._bookmaker, self._monitor, self._known_signals)
         self._feeling = Feeling(
             *(self._cgroups, self._monitor, self.engine, self._protection, self._bookmaker),
             self._known_signals,
@@ -101,6 +96,9 @@ class Arc:
             *(self.loop, self._doorbell, boot.config, self._signals_fd, self._received, time.monotonic_ns)
         )
         breathe = self.loop.must_breathe
+        self._baselines = Baselines(
+            *(self._folder.fd, self._bookmaker, self._monitor, self._known_signals, breathe)
+        )
         self._streams = answers.StreamReader(self._sensors, self._monitor, breathe)
         self._gathering = Gathering(
             *(self.engine.held, self._monitor, self._streams.of, self.journal.must_append, breathe)
@@ -108,24 +106,6 @@ class Arc:
         self._commands = self._make_commands()
         self._policies: PolicyFolder | None = None
         self._health: dict[str, tuple[bool, str]] = {}
-
-    def _make_acts(self) -> dict[tuple[str, bool], Act]:
-        """By name and whether the victim is one process."""
-        weights = {"cpu": Setting("cpu.weight", must_weight), "io": Setting("io.weight", must_weight)}
-        acts: dict[tuple[str, bool], Act] = {
-            ("reweigh", False): values_of("reweigh", self._cgroups, weights),
-            ("reweigh", True): ReweighProcess(),
-            ("limit-cpu", False): values_of("limit-cpu", self._cgroups, limits.CPU),
-            ("limit-memory", False): values_of("limit-memory", self._cgroups, limits.MEMORY),
-            ("limit-pids", False): values_of("limit-pids", self._cgroups, limits.PIDS),
-            ("limit-io", False): limits.LimitIo(self._cgroups),
-            ("freeze", False): Freeze(self._cgroups),
-            ("freeze", True): FreezeProcess(),
-            ("kill", False): KillCgroup(self._cgroups),
-        }
-        if self._watched is not None:
-            acts["kill", True] = KillProcess(self._watched, self._reaper)
-        return acts
 
     def _make_sources(self) -> tuple[Source, ...]:
         """Sensors beside those of the ring. They listen to nothing before rules are in force."""
