@@ -112,6 +112,7 @@ def _of_reflexes(status: Status) -> Iterator[Metric]:
     steps = [(_act_and_outcome(key), count) for key, count in status.reflexes.items()]
     yield _counter("reflexes", "Steps of reflexes", steps, ("act", "outcome"))
     yield _counter("refusals", "Steps a guard forbade", _by(status.refusals), ("guard",))
+    yield _counter("denials", "Times the kernel denied a cgroup `what`", _by(status.denials), ("what",))
     in_force: dict[str, int] = {}
     for act in status.in_force:
         in_force[act.act] = in_force.get(act.act, 0) + 1
