@@ -358,6 +358,7 @@ class Arc:
             latency=engine.latency.snapshot(time.time_ns() - now),
             breaker_open=tuple(sorted(engine.breaker.open)),
             in_force=answers.in_force(engine),
+            held=answers.held(engine),
             plane_restarts=self._plane.restarts,
             link_dropped=self._plane.dropped,
             journal_records=self.journal.index,
