@@ -1,4 +1,4 @@
-"""Denials on the running kernel: keyed by cgroups the test made, counted, lifted, and gone with the daemon."""
+"""Denials on a real kernel: keyed by cgroups the test made, counted, lifted, and gone with the daemon."""
 
 import subprocess
 import sys
