@@ -15,6 +15,7 @@ from controlplane.arc.children import Plane
 from controlplane.arc.commands import Commands
 from controlplane.arc.feeling import Feeling
 from controlplane.arc.kernel.cgroups import Cgroups, find_mount
+from controlplane.arc.kernel.denials import Denials
 from controlplane.arc.kernel.descriptors import Timer, open_signals, read_signal
 from controlplane.arc.kernel.events import COUNT_STREAM, STREAM_KEY, VALUE_STREAM
 from controlplane.arc.kernel.links import Links
@@ -72,7 +73,8 @@ class Arc:
         watched = self._sensors.sensor("process").map_fd("watched")
         self._watched = None if watched is None else Watched(watched)
         self._reaper = Reaper()
-        self._acts = acts_on(self._cgroups, self._watched, self._reaper)
+        self._denials = Denials()
+        self._acts = acts_on(self._cgroups, self._watched, self._reaper, self._denials)
         self._protection = Protection(self._cgroups, boot.config.protect)
         self._book = RuleBook(boot.rules.rules)
         self._monitor = Monitor(self._sensors.numbers)
@@ -198,10 +200,15 @@ class Arc:
         self._settle(0)
 
     def _protect(self) -> None:
-        self._protection.scan((os.getpid(), self._plane.pid))
+        self._spare_ourselves()
         names = self._sensors.shared_map("protected_names", 16, 1)
         for name in self._protection.names:
             names.must_update(name.encode()[:15].ljust(16, b"\0"), b"\1")
+
+    def _spare_ourselves(self) -> None:
+        own = os.getpid(), self._plane.pid
+        self._protection.scan(own)
+        self._denials.spare(own)
 
     def _tell_armed(self) -> None:
         took_ms = (self._armed_ns - self._started_ns) // 1_000_000
@@ -242,7 +249,7 @@ class Arc:
 
     def _restart_plane(self) -> None:
         self._plane.start()
-        self._protection.scan((os.getpid(), self._plane.pid))
+        self._spare_ourselves()
         self._notice("plane.restarted", f"{self._plane.restarts} times so far", "warn")
 
     def _received(self, frame: bytes) -> None:
@@ -292,6 +299,8 @@ class Arc:
     def _put_rules_in_force(self) -> None:
         """Rules that may no longer act lose what they have in force and all further steps."""
         rules = self._book.rules()
+        enforced = [rule for rule in rules if self.engine.effective_mode(rule) == "enforce"]
+        self._denials.follow(wanted=any(step.act == "deny" for rule in enforced for step in rule.ladder))
         self.engine.set_rules(rules)
         self._monitor.set_rules(rules, self.loop.must_breathe)
         for place in list(self._monitor.places.values()):
@@ -301,8 +310,9 @@ class Arc:
         self._sensors.set_gates(gates_for(felt, self._sensors.numbers))
         for source in self._sources:
             source.follow(felt)
-        acting = {rule.name for rule in rules if self.engine.effective_mode(rule) == "enforce"}
-        self.engine.stop_acting(acting, "policy" if self.engine.mode == "enforce" else "mode")
+        self.engine.stop_acting(
+            {rule.name for rule in enforced}, "policy" if self.engine.mode == "enforce" else "mode"
+        )
 
     def _notice(
         self, name: str, text: str, severity: Severity = "info", **attributes: str | float | bool
@@ -344,6 +354,7 @@ class Arc:
                 **self._reaper.tallied(),
             },
             refusals=dict(engine.refusals),
+            denials=self._denials.counted(),
             latency=engine.latency.snapshot(time.time_ns() - now),
             breaker_open=tuple(sorted(engine.breaker.open)),
             in_force=answers.in_force(engine),
@@ -372,5 +383,6 @@ class Arc:
         for source in self._sources:
             source.close()
         self._sensors.close()
+        self._denials.close()
         self.journal.close()
         self._folder.close()

@@ -165,6 +165,8 @@ class Status(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """Steps taken, by `act/outcome`."""
     refusals: dict[str, int] = {}
     """Steps that were not taken, by guard."""
+    denials: dict[str, int] = {}
+    """How often the kernel denied something to cgroups, by what."""
     latency: Latency | None = None
     breaker_open: tuple[str, ...] = ()
     in_force: tuple[ActInForce, ...] = ()

@@ -138,6 +138,8 @@ def _of_reflexes(status: Status) -> Iterator[Metric]:
     yield _counter("reflexes", "Steps of reflexes", reflexes, ("act", "outcome"))
     refusals = _from(get_args(Guard), status.refusals)
     yield _counter("refusals", "Steps a guard forbade", _by(refusals), ("guard",))
+    denied = _by(status.denials)
+    yield _counter("denials", "Times the kernel denied something to cgroups", denied, ("what",))
     held = _from(ACTS, status.held)
     yield _gauge("acts_in_force", "Acts not yet undone", _by(held), ("act",))
     opened = {*status.breaker_open}
