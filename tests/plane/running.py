@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,6 +141,15 @@ class Running:
                 if response.status == wanted:
                     return
 
+    async def metrics(self) -> dict[str, float]:
+        """Samples by name and labels, as they are scraped."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.ports["metrics"])
+        writer.write(b"GET /metrics HTTP/1.1\r\n\r\n")
+        lines = (await reader.read()).decode().partition("\r\n\r\n")[2].splitlines()
+        writer.close()
+        pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+        return {name: float(value) for name, _, value in pairs}
+
     def status(self) -> dict[str, str]:
         """/proc/<pid>/status."""
         lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
@@ -148,8 +157,10 @@ class Running:
 
 
 @asynccontextmanager
-async def plane(where: Node, config: Config, **environment: str) -> AsyncIterator[Running]:
-    """Started as the arc starts it; killed at the end if it still runs."""
+async def plane(
+    where: Node, config: Config, within: Callable[[list[str]], list[str]] = list, **environment: str
+) -> AsyncIterator[Running]:
+    """Started as the arc starts it; killed at the end if it still runs. `within` changes the command."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     memory = os.memfd_create("config")
     os.write(memory, msgspec.msgpack.encode(config))
@@ -158,8 +169,7 @@ async def plane(where: Node, config: Config, **environment: str) -> AsyncIterato
     names = ("--link-fd", "--doorbell-fd", "--config-fd")
     arguments = [text for pair in zip(names, map(str, descriptors), strict=True) for text in pair]
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "controlplane.plane", *arguments),
+        *within([sys.executable, "-m", "controlplane.plane", *arguments]),
         pass_fds=descriptors,
         env={**os.environ, **environment},
         stderr=asyncio.subprocess.PIPE,
