@@ -35,6 +35,19 @@ class Export(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Upper bound of one request; collectors refuse more than 4 MiB."""
 
 
+class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Files of a port that speaks TLS 1.3 only, to clients with a certificate. PEM, readable by the plane.
+
+    They are read again when they change.
+    """
+
+    cert: str
+    """The server's certificate, and those of authorities between it and one that clients trust."""
+    key: str
+    client_ca: str
+    """Certificates of the authorities whose clients are let in."""
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Settings of one daemon; the keys of /etc/reflexarc/reflexarc.yaml."""
 
@@ -57,6 +70,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     debug: bool = False
     """Tell on standard error all that compiler and verifier said of a sensor that is disabled."""
     metrics: str = "127.0.0.1:9464"
+    metrics_tls: Tls | None = None
+    """Missing: metrics are served in plain text, so to the loopback only unless told otherwise."""
     health: str = "127.0.0.1:9465"
     plane_user: str = ""
     """Account of the plane; empty: `reflexarc` where it exists, else uid 60999."""

@@ -127,6 +127,8 @@ class Undo(_InReflex, frozen=True, kw_only=True):
     error: str = ""
     """`foreign`: somebody else changed the value in between and theirs was left; `shared`: another reflex
     still holds the victim by the same act."""
+    detail: str = ""
+    """What there is to say of the time it was in force: `forks denied: 12`."""
     actor: str = ""
     event_ns: int
 

@@ -1,14 +1,15 @@
 """Wires the plane: link, journal, export, API, health and metrics around one event loop.
 
-The one place where they meet. Decides what counts as healthy and in which order to stop, nothing else.
+The one place where they meet. Decides in which order to begin and to stop, nothing else.
 """
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, closing, suppress
 from pathlib import Path
@@ -17,10 +18,9 @@ from typing import Final
 from controlplane.link.config import Config
 from controlplane.link.frames import GetStatus, SegmentMoved, Status
 from controlplane.link.signals import Known
-from controlplane.plane.api.health import Health
 from controlplane.plane.api.server import serve_health, serve_management
 from controlplane.plane.arc import Arc, ArcRefusedError, ArcUnavailableError
-from controlplane.plane.arc import Health as ArcHealth
+from controlplane.plane.condition import Condition
 from controlplane.plane.journal import Journal
 from controlplane.plane.pump import Pump
 from controlplane.plane.story import Story
@@ -29,8 +29,10 @@ from controlplane.plane.telemetry.connect import collector_for
 from controlplane.plane.telemetry.console import Console, console_for
 from controlplane.plane.telemetry.export import Exporter, Paths
 from controlplane.plane.telemetry.logs import Logs, node_resource
-from controlplane.plane.telemetry.metrics import Metrics, Snapshot
-from controlplane.plane.telemetry.scrape import serve_metrics
+from controlplane.plane.telemetry.metrics import Snapshot
+from controlplane.plane.telemetry.processes import Usage, usage
+from controlplane.plane.telemetry.scrape import Scrapes, serve_metrics
+from controlplane.plane.tls import Context, TlsError
 
 STOP_S: Final = 5.0
 """A stop takes no longer: then the kernel ends the process."""
@@ -50,6 +52,9 @@ def serve(config: Config, environ: Mapping[str, str], known: Known, *, link: int
         with closing(console_for(config, logs)) as console:
             logging.basicConfig(handlers=[console], level=console.level)
             asyncio.run(_serve(config, known, socket.socket(fileno=link), doorbell, logs, console))
+    except TlsError as error:
+        sys.stderr.write(f"reflexarc plane: {error}\n  hint: {error.hint}\n")
+        return 3
     except (settings.SettingsError, OSError) as error:
         sys.stderr.write(f"reflexarc plane: {error}\n")
         return 3 if isinstance(error, settings.SettingsError) else 1
@@ -89,7 +94,8 @@ class Plane:
         self._known = known
         self._arc = arc
         self._disk = disk
-        self._condition = Condition()
+        self._condition = Condition(arc, exporting=bool(config.export.endpoint))
+        self._scrapes: Scrapes | None = None
         self._story = Story()
         state = Path(config.state_dir)
         self._journal = Journal(
@@ -107,7 +113,6 @@ class Plane:
             synced=self._on_synced,
             trouble=self._condition.trouble("journal"),
         )
-        arc.on_health(self._condition.on_arc)
 
     async def listen(self, stack: AsyncExitStack) -> None:
         """Open every port and the socket for as long as the stack lasts. Raises OSError."""
@@ -117,10 +122,10 @@ class Plane:
         port = await stack.enter_async_context(serve_health(config.health, self._condition.health))
         log.info("health on port %d", port)
         host, _, number = config.metrics.rpartition(":")
-        loop = asyncio.get_running_loop()
-        metrics = Metrics(lambda: asyncio.run_coroutine_threadsafe(self._snapshot(), loop).result(STOP_S))
-        port = await stack.enter_async_context(serve_metrics(host.strip("[]"), int(number), metrics))
-        log.info("metrics on port %d", port)
+        tls = Context(config.metrics_tls) if config.metrics_tls else None
+        serving = serve_metrics(host.strip("[]"), int(number), self._snapshot, tls)
+        self._scrapes = await stack.enter_async_context(serving)
+        log.info("metrics on port %d", self._scrapes.port)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Pump and export until told to stop, or until the arc is gone; then take in what is left."""
@@ -183,14 +188,20 @@ class Plane:
     async def _status(self) -> Status | None:
         try:
             async with asyncio.timeout(STATUS_S):
-                return await self._arc.ask_for(Status, lambda number: GetStatus(id=number))
-        except (TimeoutError, ArcUnavailableError, ArcRefusedError):
+                status = await self._arc.ask_for(Status, lambda number: GetStatus(id=number))
+        except TimeoutError:
+            self._condition.heard(answered=False)
             return None
+        except (ArcUnavailableError, ArcRefusedError):
+            return None
+        self._condition.heard(answered=True)
+        return status
 
     async def _snapshot(self) -> Snapshot:
         tally, exporter = self._pump.tally, self._exporter
+        status = await self._status()
         return Snapshot(
-            status=await self._status(),
+            status=status,
             health=dict(self._condition.serving),
             journal_bytes=self._journal.size,
             journal_missing=tally.missing,
@@ -201,34 +212,12 @@ class Plane:
             export_failures=dict(exporter.failures) if exporter else {},
             watchers=self._story.watchers,
             watchers_dropped=dict(self._story.watchers_dropped),
+            health_watchers=self._condition.health.watchers,
+            scrapes=dict(self._scrapes.ended) if self._scrapes else {},
+            usage=_usage(status),
         )
 
 
-class Condition:
-    """What serves and what does not, gathered from the arc and from the parts of the plane."""
-
-    def __init__(self) -> None:
-        self.health = Health()
-        self.serving: dict[str, bool] = {}
-        self._troubles: dict[str, str] = {}
-        self._update({"export": True})
-
-    def on_arc(self, health: ArcHealth) -> None:
-        """The arc said how its components fare."""
-        self._update({name: serving for name, (serving, _) in health.items()})
-
-    def trouble(self, source: str) -> Callable[[str], None]:
-        """Where one part says why the export does not serve, or with nothing that it does."""
-
-        def tell(reason: str) -> None:
-            before = self._troubles.get(source, "")
-            self._troubles[source] = reason
-            if bool(before) != bool(reason):
-                log.warning("%s: %s", source, reason or "well again")
-                self._update({"export": not any(self._troubles.values())})
-
-        return tell
-
-    def _update(self, components: Mapping[str, bool]) -> None:
-        self.serving |= components
-        self.health.update(components)
+def _usage(status: Status | None) -> dict[str, Usage]:
+    pids = {"plane": os.getpid()} | ({"arc": status.pid} if status else {})
+    return {name: used for name, pid in pids.items() if (used := usage(pid)) is not None}

@@ -29,6 +29,7 @@ def step_of(spec: StepSpec) -> Step:
         for_ns=int(spec.for_ or 0),
         grace_ns=int(spec.grace or 0),
         amounts=tuple(amounts_of(spec)),
+        what=spec.what or "",
     )
 
 

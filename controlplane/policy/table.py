@@ -169,7 +169,8 @@ def _step_words(step: StepSpec) -> str:
     lasting = f" for {_span(step.for_)}" if step.for_ else ""
     sets = "".join(f" {in_words(step.act, amount)}" for amount in amounts_of(step))
     grace = f" with {_span(step.grace)} of grace" if step.grace else ""
-    return f"{step.act}{sets}{grace}{after}{lasting}"
+    what = f" {step.what}" if step.what else ""
+    return f"{step.act}{what}{sets}{grace}{after}{lasting}"
 
 
 def _span(duration: Duration) -> str:

@@ -79,8 +79,8 @@ class Act(Protocol):
     def must_release(self, opened: Opened) -> None:
         """Let go of the victim."""
 
-    def undo(self, victim: Victim, changes: Sequence[Change]) -> None:
-        """Take these changes back; raises OSError or ForeignValueError."""
+    def undo(self, victim: Victim, changes: Sequence[Change]) -> str | None:
+        """Take these changes back; what there is to say of it. Raises OSError or ForeignValueError."""
 
     def must_effect(self, victim: Victim) -> Effect | None:
         """What will confirm it; None where no event does, and `must_have` is to be asked."""

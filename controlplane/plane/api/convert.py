@@ -44,6 +44,7 @@ def status(arc: frames.Status, wall_offset_ns: int) -> pb.GetStatusResponse:
         findings=arc.findings,
         steps=arc.reflexes,
         refusals=arc.refusals,
+        denials=arc.denials,
         latency=_latency(arc.latency) if arc.latency else None,
         breakers_open=arc.breaker_open,
         in_force=[_in_force(act, wall_offset_ns) for act in arc.in_force],
@@ -134,7 +135,7 @@ def policy(rule: rules.Rule) -> pb.Policy:
 
 
 def _rung(step: rules.Step) -> pb.Rung:
-    sets = [in_words(step.act, amount) for amount in step.amounts]
+    sets = [step.what] if step.what else [in_words(step.act, amount) for amount in step.amounts]
     return pb.Rung(
         act=step.act, after_ns=step.after_ns, for_ns=step.for_ns, grace_ns=step.grace_ns, sets=sets
     )
@@ -266,6 +267,7 @@ def _undo(record: records.Undo) -> pb.ReflexStep:
         error=record.error,
         reason=record.reason,
         actor=record.actor,
+        detail=record.detail,
     )
 
 

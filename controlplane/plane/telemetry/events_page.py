@@ -25,8 +25,9 @@ What reflexarc tells as OpenTelemetry log records: over OTLP, as JSON lines, and
 | EventName | below |
 | Body | one sentence for people; all that is in it is an attribute, too |
 | Attributes | below; texts have at most {MAX_TEXT} characters and no line breaks |
-| Resource | what runs: `service.name`, `service.version`, `service.instance.id` (one arc); where: `host.name`, \
-`host.id`, `host.arch`, `os.type`, `os.version`; what OTEL_RESOURCE_ATTRIBUTES or `export.resource` add |
+| Resource | what runs: `service.name`, `service.version`, `service.instance.id` (one arc); where: \
+`host.name`, `host.id`, `host.arch`, `os.type`, `os.version`; \
+what OTEL_RESOURCE_ATTRIBUTES or `export.resource` add |
 | its schema | {events.SCHEMA_URL} |
 | InstrumentationScope | `{events.SCOPE_NAME}` and its version |
 | its schema | {events.SCOPE_SCHEMA_URL} |

@@ -53,6 +53,13 @@ def test_amounts(act: str, per: str, expected: tuple[Amount, ...]) -> None:
     assert amounts(act, per) == expected
 
 
+def test_what_is_denied() -> None:
+    (rule,) = rules_of(
+        POLICY.replace("ACT", "deny, what: exec, for: 2s").replace("PER", "cgroup").encode(), "f.yaml", "api"
+    )
+    assert (rule.ladder[0].what, rule.ladder[0].for_ns, rule.ladder[0].amounts) == ("exec", 2 * 10**9, ())
+
+
 @pytest.mark.parametrize(
     ("act", "per", "message", "hint"),
     [
@@ -93,6 +100,11 @@ def test_amounts(act: str, per: str, expected: tuple[Amount, ...]) -> None:
         ),
         ("limit-cpu, max: 50%, for: 1s", "process", "spec.ladder[0].act: limit-cpu takes a whole", "cgroup"),
         ("limit-cpu, max: 50%", "cgroup", "spec.ladder[0].for: a limit-cpu needs an end, at most 7d", "10s"),
+        ("deny, for: 1s", "cgroup", "spec.ladder[0]: deny needs something to deny", "`what: fork`, `exec`"),
+        ("deny, what: fork", "cgroup", "spec.ladder[0].for: a deny needs an end, at most 7d", "for: 10s"),
+        ("deny, what: open, for: 1s", "cgroup", "spec.ladder[0].what", ""),
+        ("deny, what: fork, for: 1s", "process", "spec.ladder[0].act: deny takes a whole cgroup", "cgroup"),
+        ("freeze, what: fork, for: 1s", "cgroup", "spec.ladder[0].what: freeze denies nothing", "leave"),
         ("reweigh, cqu: 10, for: 1s", "cgroup", "unknown key 'cqu' in spec.ladder[0]", "`cpu`"),
     ],
 )
