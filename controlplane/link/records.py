@@ -70,6 +70,8 @@ class Change(msgspec.Struct, frozen=True, array_like=True):
     before: str
     """The undo writes it back."""
     after: str
+    removal: bytes = b""
+    """Where something was made instead: how to find and remove it, see `messages`."""
 
 
 class Intent(_InReflex, frozen=True, kw_only=True):
