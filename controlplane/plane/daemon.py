@@ -136,11 +136,11 @@ class Plane:
                 others.append(tasks.create_task(self._exporter.run()))
             await stop.wait()
             signal.setitimer(signal.ITIMER_REAL, STOP_S)
-            pumping.cancel()
+            self._pump.stop()
             with suppress(TimeoutError):
                 async with asyncio.timeout(DRAIN_S):
-                    await self._finish()
-            for task in others:
+                    await self._finish(pumping)
+            for task in (pumping, *others):
                 task.cancel()
 
     def close(self) -> None:
@@ -148,7 +148,8 @@ class Plane:
         self._arc.close()
         self._journal.close()
 
-    async def _finish(self) -> None:
+    async def _finish(self, pumping: asyncio.Task[None]) -> None:
+        await pumping
         await self._pump.drain()
         if self._exporter:
             await self._exporter.settled()

@@ -72,14 +72,15 @@ class Pump:
         self._synced = synced
         self._trouble = trouble
         self._is_open = False
+        self._stopping = False
         self._rung = asyncio.Event()
 
     async def run(self) -> None:
-        """Pump until cancelled. A disk that refuses is tried again at the next bell, or a little later."""
+        """Pump until stopped. A disk that refuses is tried again at the next bell, or a little later."""
         loop = asyncio.get_running_loop()
         loop.add_reader(self._doorbell, self._on_bell)
         try:
-            while True:
+            while not self._stopping:
                 healthy = await self.drain()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(None if healthy else RETRY_S):
@@ -87,6 +88,11 @@ class Pump:
                 self._rung.clear()
         finally:
             loop.remove_reader(self._doorbell)
+
+    def stop(self) -> None:
+        """Ends `run` after what it has begun: cut off, it would have copied records and told nobody."""
+        self._stopping = True
+        self._rung.set()
 
     async def drain(self) -> bool:
         """Copy everything that is in the head now; False where the disk refused."""

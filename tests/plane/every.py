@@ -20,6 +20,7 @@ _NOTICES: dict[str, dict[str, str | int | float | bool]] = {
     "plane.restarted": {},
     "sensor.disabled": {},
     "baselines.unreadable": {},
+    "messages.failed": {},
     "stream.adapted": {"signal": "cpu.runq_delay", "stream": "/web"},
     "policy.reloaded": {},
     "policy.rejected": {},
@@ -28,6 +29,7 @@ _NOTICES: dict[str, dict[str, str | int | float | bool]] = {
     "policy.mode_changed": {"actor": "uid:1000"},
     "mode.changed": {"actor": "uid:1000"},
 }
+_FAILED = ("policy.rejected", "messages.failed")
 _WARNED = ("arc.recovered", "arc.not_realtime", "plane.restarted", "sensor.disabled", "baselines.unreadable")
 
 EVERY: tuple[Record, ...] = (
@@ -46,7 +48,7 @@ EVERY: tuple[Record, ...] = (
         Notice(
             time_ns=told.EVENT_NS + number,
             name=name,
-            severity="error" if name == "policy.rejected" else "warn" if name in _WARNED else "info",
+            severity="error" if name in _FAILED else "warn" if name in _WARNED else "info",
             text="as it was said",
             attributes=attributes,
         )
