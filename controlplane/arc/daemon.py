@@ -13,10 +13,11 @@ from controlplane.arc import status as answers
 from controlplane.arc.baselines import Baselines
 from controlplane.arc.children import Plane
 from controlplane.arc.commands import Commands
+from controlplane.arc.encoding import Encoding
 from controlplane.arc.feeling import Feeling
 from controlplane.arc.kernel.cgroups import Cgroups, find_mount
 from controlplane.arc.kernel.denials import Denials
-from controlplane.arc.kernel.descriptors import Timer, open_signals, read_signal
+from controlplane.arc.kernel.descriptors import Timer, WallClock, open_signals, read_signal
 from controlplane.arc.kernel.events import COUNT_STREAM, STREAM_KEY, VALUE_STREAM
 from controlplane.arc.kernel.links import Links
 from controlplane.arc.kernel.psi import Psi
@@ -36,6 +37,7 @@ from controlplane.arc.reflex.evidence import Gathering
 from controlplane.arc.reflex.guards import Breaker, Confirmation, Guards, Protection
 from controlplane.arc.reflex.holdings import Holdings
 from controlplane.arc.reflex.journal import Journal, read_records
+from controlplane.arc.reflex.network import Prepared
 from controlplane.arc.reflex.recover import left_in_force, undo_left
 from controlplane.arc.reflex.repertoire import acts_on
 from controlplane.arc.rehearsal import rehearse
@@ -73,8 +75,8 @@ class Arc:
         watched = self._sensors.sensor("process").map_fd("watched")
         self._watched = None if watched is None else Watched(watched)
         self._reaper = Reaper()
-        self._denials = Denials()
-        self._acts = acts_on(self._cgroups, self._watched, self._reaper, self._denials)
+        self._denials, self._prepared = Denials(), Prepared()
+        self._acts = acts_on(*(self._cgroups, self._watched, self._reaper), self._denials, self._prepared)
         self._protection = Protection(self._cgroups, boot.config.protect)
         self._book = RuleBook(boot.rules.rules)
         self._monitor = Monitor(self._sensors.numbers)
@@ -89,10 +91,14 @@ class Arc:
         )
         self.loop = Loop(self._sensors.open_ring(), self._feeling.must_feel, self._settle)
         root = self._cgroups.id_of("/")
+        self._encoding = Encoding(
+            self.loop, self._prepared, lambda reason: self._notice("messages.failed", reason, "error")
+        )
         self._losses = Losses(self._sensors, self.journal.must_append, self._feeling, root)
         self._sources = self._make_sources()
-        self._timer = Timer()
+        self._timer, self._wall_clock = Timer(), WallClock()
         self.loop.add(self._timer.fd, self._timer.expired)
+        self.loop.add(self._wall_clock.fd, self._clock_set)
         self._doorbell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._plane = Plane(
             *(self.loop, self._doorbell, boot.config, self._signals_fd, self._received, time.monotonic_ns)
@@ -302,6 +308,7 @@ class Arc:
         enforced = [rule for rule in rules if self.engine.effective_mode(rule) == "enforce"]
         self._denials.follow(wanted=any(step.act == "deny" for rule in enforced for step in rule.ladder))
         self.engine.set_rules(rules)
+        self._encoding.follow(rules)
         self._monitor.set_rules(rules, self.loop.must_breathe)
         for place in list(self._monitor.places.values()):
             self.loop.must_breathe()
@@ -317,6 +324,7 @@ class Arc:
     def _notice(
         self, name: str, text: str, severity: Severity = "info", **attributes: str | float | bool
     ) -> None:
+        """To the journal alone: the plane tells it, for whoever reads standard error may stand still."""
         now = time.monotonic_ns()
         self.journal.must_append(
             Notice(
@@ -327,7 +335,6 @@ class Arc:
                 attributes={key: value for key, value in attributes.items() if value != ""},
             )
         )
-        print(f"reflexarc: {name}: {text}", file=sys.stderr, flush=True)
 
     def status(self) -> Status:
         """One snapshot."""
@@ -365,6 +372,11 @@ class Arc:
             journal_dropped=self.journal.dropped,
             policy_error=self._policy_error,
         )
+
+    def _clock_set(self) -> None:
+        """A segment has one offset to the wall clock."""
+        if self._wall_clock.was_set():
+            self.journal.begin_anew()
 
     def _signalled(self, number: int) -> None:
         if number != signal.SIGHUP:
