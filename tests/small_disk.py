@@ -1,4 +1,4 @@
-"""A small file system that only one process and its children see, to be filled, emptied and made read-only."""
+"""A small file system that one process and its children see: filled, emptied, made read-only."""
 
 import subprocess
 from collections.abc import Sequence

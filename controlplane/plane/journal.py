@@ -158,7 +158,7 @@ class Journal:
         return pulled
 
     def missing(self, place: Cursor) -> int:
-        """Records behind a place that are in the head no more, as its oldest segment shows. Raises OSError."""
+        """Records behind a place that are no more in the head, by its oldest segment. Raises OSError."""
         for path in sorted(path for path in self._head.iterdir() if segment_of(path.name) is not None):
             with suppress(FileNotFoundError, DamagedSegmentError), path.open("rb") as file:
                 header = read_header(file.read(HEADER.size))

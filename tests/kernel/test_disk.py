@@ -1,4 +1,4 @@
-"""The state directory of a real daemon is full, or read-only: it reacts all the same, and recovers by itself."""
+"""The state directory of a real daemon is full or read-only: it reacts all the same, and recovers."""
 
 import tempfile
 import urllib.request

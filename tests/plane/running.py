@@ -78,6 +78,8 @@ class Node:
     root: Path
     writer: Writer
     written: int = 0
+    within: Callable[[list[str]], list[str]] = list
+    """Changes the command by which a plane is started."""
 
     def __post_init__(self) -> None:
         self.doorbell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -157,10 +159,8 @@ class Running:
 
 
 @asynccontextmanager
-async def plane(
-    where: Node, config: Config, within: Callable[[list[str]], list[str]] = list, **environment: str
-) -> AsyncIterator[Running]:
-    """Started as the arc starts it; killed at the end if it still runs. `within` changes the command."""
+async def plane(where: Node, config: Config, **environment: str) -> AsyncIterator[Running]:
+    """Started as the arc starts it; killed at the end if it still runs."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     memory = os.memfd_create("config")
     os.write(memory, msgspec.msgpack.encode(config))
@@ -169,7 +169,7 @@ async def plane(
     names = ("--link-fd", "--doorbell-fd", "--config-fd")
     arguments = [text for pair in zip(names, map(str, descriptors), strict=True) for text in pair]
     process = await asyncio.create_subprocess_exec(
-        *within([sys.executable, "-m", "controlplane.plane", *arguments]),
+        *where.within([sys.executable, "-m", "controlplane.plane", *arguments]),
         pass_fds=descriptors,
         env={**os.environ, **environment},
         stderr=asyncio.subprocess.PIPE,

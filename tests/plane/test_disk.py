@@ -1,4 +1,4 @@
-"""The disk of the journal is full, or read-only, and after a while is not: what is lost is counted and told."""
+"""The disk of the journal is full or read-only for a while: what is lost is counted and told."""
 
 import asyncio
 import os
@@ -22,8 +22,8 @@ def run(scenario: Scenario, *, keep: int) -> None:
         async with asyncio.timeout(50), Sink() as sink:
             with node(keep=keep) as where:
                 where.state.mkdir(mode=0o755)
-                config = where.config(f"http://127.0.0.1:{sink.port}")
-                async with plane(where, config, lambda command: beside(where.state, command)) as running:
+                where.within = lambda command: beside(where.state, command)
+                async with plane(where, where.config(f"http://127.0.0.1:{sink.port}")) as running:
                     await write(where, 10)
                     await sink.until_taken(10)
                     await scenario(where, sink, running, SmallDisk(running.process.pid, where.state))
