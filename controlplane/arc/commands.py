@@ -22,6 +22,7 @@ from controlplane.link.frames import (
     GetStatus,
     ListRules,
     ListStreams,
+    Ping,
     Refused,
     Result,
     SegmentMoved,
@@ -60,6 +61,8 @@ class Commands:
         match command:
             case GetStatus():
                 return self._status()
+            case Ping():
+                return Done()
             case ListStreams():
                 return self._streams.page(max(0, command.offset))
             case ListRules():
