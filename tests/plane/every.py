@@ -20,6 +20,7 @@ _NOTICES: dict[str, dict[str, str | int | float | bool]] = {
     "plane.restarted": {},
     "sensor.disabled": {},
     "baselines.unreadable": {},
+    "messages.encoded": {},
     "messages.failed": {},
     "stream.adapted": {"signal": "cpu.runq_delay", "stream": "/web"},
     "policy.reloaded": {},

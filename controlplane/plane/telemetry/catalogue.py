@@ -202,6 +202,7 @@ EVENTS: Final = (
     EventKind(events.PLANE_RESTARTED, "WARN", "the plane had died", ()),
     EventKind(events.SENSOR_DISABLED, "WARN", "a sensor cannot be loaded or attached", ()),
     EventKind(events.BASELINES_UNREADABLE, "WARN", "what streams had learned is lost", ()),
+    EventKind(events.MESSAGES_ENCODED, "INFO", "steps that act on networks may act from now on", ()),
     EventKind(events.MESSAGES_FAILED, "ERROR", "messages to the kernel's network could not be prepared", ()),
     EventKind(
         events.STREAM_ADAPTED,
