@@ -14,6 +14,7 @@ from controlplane.arc.reflex.engine import Engine
 from controlplane.arc.reflex.journal import Journal
 from controlplane.arc.rulebook import RuleBook
 from controlplane.arc.status import StreamReader, rules_page
+from controlplane.link.faults import problems
 from controlplane.link.frames import (
     ApplyRule,
     Command,
@@ -30,7 +31,7 @@ from controlplane.link.frames import (
     Status,
     UndoActs,
 )
-from controlplane.link.rules import Rule, problems, signals_of
+from controlplane.link.rules import Rule, runs_programs, signals_of
 
 
 class Commands:
@@ -85,6 +86,8 @@ class Commands:
         found = problems(command.rule)
         if found:
             return Refused("invalid", "; ".join(found))
+        if runs_programs(command.rule):
+            return Refused("forbidden", "a policy that runs a program comes from a file", "see policies.d")
         for signal in signals_of(command.rule):
             if signal not in self._signals:
                 return Refused("invalid", f"unknown signal {signal!r}")

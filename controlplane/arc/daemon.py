@@ -13,6 +13,7 @@ from controlplane.arc import status as answers
 from controlplane.arc.baselines import Baselines
 from controlplane.arc.children import Plane
 from controlplane.arc.commands import Commands
+from controlplane.arc.errands import Errands
 from controlplane.arc.feeling import Feeling
 from controlplane.arc.kernel.cgroups import Cgroups, find_mount
 from controlplane.arc.kernel.denials import Denials
@@ -33,6 +34,7 @@ from controlplane.arc.monitor.streams import Monitor, Place
 from controlplane.arc.policy_folder import PolicyFolder
 from controlplane.arc.reflex.engine import Engine
 from controlplane.arc.reflex.evidence import Gathering
+from controlplane.arc.reflex.finishing import Finishing, take_back_hooks
 from controlplane.arc.reflex.guards import Breaker, Confirmation, Guards, Protection
 from controlplane.arc.reflex.holdings import Holdings
 from controlplane.arc.reflex.journal import Journal, read_records
@@ -51,6 +53,9 @@ from controlplane.link.signal_table import write_signals
 
 STORM: Final = 1024
 """Records in one wake-up after which losses are looked for."""
+
+STOP_SECONDS: Final = 5.0
+"""For programs that undo what others did."""
 
 Severity = Literal["debug", "info", "warn", "error"]
 
@@ -80,7 +85,8 @@ class Arc:
         self._monitor = Monitor(self._sensors.numbers)
         self._policy_error = ""
         self._realtime_missing: list[str] = []
-        self.engine, self.journal, self._undone = self._make_engine()
+        self.engine, self.journal, self._undone = self._make_engine(boot.rules)
+        self._finishing = Finishing(self.engine, self.journal)
         self._monitor.adapted = self._adapted
         self._bookmaker = Bookmaker(self._sensors.bets)
         self._feeling = Feeling(
@@ -93,6 +99,7 @@ class Arc:
         self._sources = self._make_sources()
         self._timer = Timer()
         self.loop.add(self._timer.fd, self._timer.expired)
+        self._errands = Errands(self.loop, self.engine.jobs, self._finishing.finished, boot.config.state_dir)
         self._doorbell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._plane = Plane(
             *(self.loop, self._doorbell, boot.config, self._signals_fd, self._received, time.monotonic_ns)
@@ -138,7 +145,7 @@ class Arc:
             if place.cgroup:
                 yield place.cgroup, place.path
 
-    def _make_engine(self) -> tuple[Engine, Journal, int]:
+    def _make_engine(self, rules: RuleSet) -> tuple[Engine, Journal, int]:
         """Undo what a predecessor left before anything new can happen, then begin a journal of our own."""
         config = self._config
         left = left_in_force(read_records(self._folder.journal_fd))
@@ -157,6 +164,8 @@ class Arc:
         known = self._known_signals
         guards = Guards(self._protection, Confirmation(self._monitor.must_confirmed), breaker)
         engine = Engine(self._acts, guards, journal, holdings, config.mode, known)
+        for record in take_back_hooks(left, rules.rules, engine.jobs):
+            journal.must_append(record)
         return engine, journal, len(undone)
 
     def _make_commands(self) -> Commands:
@@ -239,8 +248,9 @@ class Arc:
         self._reaper.tend()
         self._baselines.tend(now)
         self._gathering.tell(now)
-        due, start = self.engine.next_due(), self._plane.next_start_ns
-        self._timer.must_arm(min(due, start) if due and start else due or start)
+        self._errands.tend(now)
+        dues = (self.engine.next_due(), self._errands.next_due(), self._plane.next_start_ns)
+        self._timer.must_arm(min((due for due in dues if due), default=0))
         if self.journal.dirty:
             self.journal.dirty = False
             self.journal.tend()
@@ -375,6 +385,7 @@ class Arc:
     def stop(self) -> None:
         """Undo, say so, let the plane finish, detach."""
         undone = self.engine.undo_where(lambda _: True, "stop")
+        self._errands.finish(STOP_SECONDS)
         self._losses.look()
         self._notice("arc.stopped", f"took back {undone} acts" if undone else "nothing was in force")
         self._settle(0)

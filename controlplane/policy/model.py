@@ -141,6 +141,15 @@ class StepSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     read: Limit | None = None
     """From every disk that the cgroup uses, a second."""
     write: Limit | None = None
+    amount: Limit | None = None
+    """Of memory to reclaim."""
+    run: tuple[str, ...] | None = None
+    """Of a hook: a program and its arguments."""
+    undo: tuple[str, ...] | None = None
+    """The program that takes back what the first did."""
+    timeout: Duration | None = None
+    as_: str | None = msgspec.field(default=None, name="as")
+    """Account it runs as; nobody unless given."""
     what: Deniable | None = None
     """Of a deny."""
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from controlplane.link.config import Config, Tls
-from controlplane.link.rules import Fault
+from controlplane.link.faults import Fault
 
 MAX_RUNTIME_DIR: Final = 107 - len("/plane/management.sock")
 """`sun_path` of struct sockaddr_un holds 107 bytes and an end."""

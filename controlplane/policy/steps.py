@@ -3,14 +3,17 @@
 from collections.abc import Iterator
 from typing import Final
 
+import msgspec
+
 from controlplane.link.amounts import BEST_EFFORT, IDLE, SETTABLE, Amount, Bounds, Key
+from controlplane.link.hooks import Hook
 from controlplane.link.rules import Step
 from controlplane.policy import units
 from controlplane.policy.errors import UnitError, shown
 from controlplane.policy.model import Limit, StepSpec
 
 _NUMBERS: Final[tuple[Key, ...]] = ("cpu", "io", "nice", "oom_score_adj", "more")
-_LIMITS: Final[tuple[Key, ...]] = ("max", "read", "write")
+_LIMITS: Final[tuple[Key, ...]] = ("max", "read", "write", "amount")
 
 
 class StepError(UnitError):
@@ -29,8 +32,19 @@ def step_of(spec: StepSpec) -> Step:
         for_ns=int(spec.for_ or 0),
         grace_ns=int(spec.grace or 0),
         amounts=tuple(amounts_of(spec)),
+        hook=hook_of(spec),
         what=spec.what or "",
     )
+
+
+def hook_of(spec: StepSpec) -> Hook | None:
+    """What is run; None where nothing is said of it."""
+    keys = (spec.run, spec.undo, spec.timeout, spec.as_)
+    if all(key is None for key in keys):
+        return None
+    hook = Hook(spec.run or (), spec.undo or ())
+    given = {"timeout_ns": spec.timeout and int(spec.timeout), "user": spec.as_}
+    return msgspec.structs.replace(hook, **{key: value for key, value in given.items() if value is not None})
 
 
 def amounts_of(spec: StepSpec) -> Iterator[Amount]:
