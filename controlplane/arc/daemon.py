@@ -2,22 +2,22 @@
 
 import os
 import signal
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from typing import Final, Literal
 
 from controlplane import __version__
-from controlplane.arc import realtime
+from controlplane.arc import announcing, realtime
 from controlplane.arc import status as answers
 from controlplane.arc.baselines import Baselines
 from controlplane.arc.children import Plane
 from controlplane.arc.commands import Commands
+from controlplane.arc.encoding import Encoding
 from controlplane.arc.errands import Errands
 from controlplane.arc.feeling import Feeling
 from controlplane.arc.kernel.cgroups import Cgroups, find_mount
 from controlplane.arc.kernel.denials import Denials
-from controlplane.arc.kernel.descriptors import Timer, open_signals, read_signal
+from controlplane.arc.kernel.descriptors import Timer, WallClock, open_signals, read_signal
 from controlplane.arc.kernel.events import COUNT_STREAM, STREAM_KEY, VALUE_STREAM
 from controlplane.arc.kernel.links import Links
 from controlplane.arc.kernel.psi import Psi
@@ -38,6 +38,7 @@ from controlplane.arc.reflex.finishing import Finishing, take_back_hooks
 from controlplane.arc.reflex.guards import Breaker, Confirmation, Guards, Protection
 from controlplane.arc.reflex.holdings import Holdings
 from controlplane.arc.reflex.journal import Journal, read_records
+from controlplane.arc.reflex.network import Prepared
 from controlplane.arc.reflex.recover import left_in_force, undo_left
 from controlplane.arc.reflex.repertoire import acts_on
 from controlplane.arc.rehearsal import rehearse
@@ -78,15 +79,14 @@ class Arc:
         watched = self._sensors.sensor("process").map_fd("watched")
         self._watched = None if watched is None else Watched(watched)
         self._reaper = Reaper()
-        self._denials = Denials()
-        self._acts = acts_on(self._cgroups, self._watched, self._reaper, self._denials)
+        self._denials, self._prepared = Denials(), Prepared()
+        self._acts = acts_on(*(self._cgroups, self._watched, self._reaper), self._denials, self._prepared)
         self._protection = Protection(self._cgroups, boot.config.protect)
         self._book = RuleBook(boot.rules.rules)
         self._monitor = Monitor(self._sensors.numbers)
         self._policy_error = ""
         self._realtime_missing: list[str] = []
         self.engine, self.journal, self._undone = self._make_engine(boot.rules)
-        self._finishing = Finishing(self.engine, self.journal)
         self._monitor.adapted = self._adapted
         self._bookmaker = Bookmaker(self._sensors.bets)
         self._feeling = Feeling(
@@ -95,11 +95,15 @@ class Arc:
         )
         self.loop = Loop(self._sensors.open_ring(), self._feeling.must_feel, self._settle)
         root = self._cgroups.id_of("/")
+        self._encoding = Encoding(
+            self.loop, self._prepared, lambda reason: self._notice("messages.failed", reason, "error")
+        )
         self._losses = Losses(self._sensors, self.journal.must_append, self._feeling, root)
         self._sources = self._make_sources()
-        self._timer = Timer()
+        self._timer, self._wall_clock = Timer(), WallClock()
         self.loop.add(self._timer.fd, self._timer.expired)
-        self._errands = Errands(self.loop, self.engine.jobs, self._finishing.finished, boot.config.state_dir)
+        self._errands = Errands(self.loop, Finishing(self.engine, self.journal), boot.config.state_dir)
+        self.loop.add(self._wall_clock.fd, self._clock_set)
         self._doorbell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._plane = Plane(
             *(self.loop, self._doorbell, boot.config, self._signals_fd, self._received, time.monotonic_ns)
@@ -158,13 +162,11 @@ class Arc:
             self._folder.gid,
             holdings.intents,
         )
-        for record in undone:
-            journal.must_append(record)
         breaker = Breaker(config.breaker_acts, config.breaker_window_s * NS)
         known = self._known_signals
         guards = Guards(self._protection, Confirmation(self._monitor.must_confirmed), breaker)
         engine = Engine(self._acts, guards, journal, holdings, config.mode, known)
-        for record in take_back_hooks(left, rules.rules, engine.jobs):
+        for record in (*undone, *take_back_hooks(left, rules.rules, engine.jobs)):
             journal.must_append(record)
         return engine, journal, len(undone)
 
@@ -221,20 +223,13 @@ class Arc:
 
     def _tell_armed(self) -> None:
         took_ms = (self._armed_ns - self._started_ns) // 1_000_000
-        felt = " ".join(sensor.name for sensor in self._sensors.all if not sensor.reason)
-        mode = self.engine.mode
-        self._notice("arc.armed", f"in {took_ms} ms, mode {mode}, sensors {felt}", took_ms=took_ms, mode=mode)
-        if self._undone:
-            text = f"took back {self._undone} acts which a dead predecessor had left in force"
-            self._notice("arc.recovered", text, "warn", undone=self._undone)
-        for sensor in self._sensors.all:
-            if sensor.reason:
-                self._notice("sensor.disabled", f"{sensor.name}: {sensor.reason}", "warn")
+        told = announcing.news(
+            *(self._sensors, took_ms, self.engine.mode, self._undone, self._realtime_missing)
+        )
+        for name, text, severity, attributes in told:
+            self._notice(name, text, severity, **attributes)
         if self._config.debug:
-            for name, log in self._sensors.logs():
-                print(f"reflexarc: {name}: in full\n{log}", file=sys.stderr, flush=True)
-        if self._realtime_missing:
-            self._notice("arc.not_realtime", "; ".join(self._realtime_missing), "warn")
+            announcing.print_logs(self._sensors)
 
     def _settle(self, taken: int) -> None:
         """After each wake-up: what is due, the timer, the journal, the doorbell."""
@@ -312,6 +307,7 @@ class Arc:
         enforced = [rule for rule in rules if self.engine.effective_mode(rule) == "enforce"]
         self._denials.follow(wanted=any(step.act == "deny" for rule in enforced for step in rule.ladder))
         self.engine.set_rules(rules)
+        self._encoding.follow(rules)
         self._monitor.set_rules(rules, self.loop.must_breathe)
         for place in list(self._monitor.places.values()):
             self.loop.must_breathe()
@@ -327,6 +323,7 @@ class Arc:
     def _notice(
         self, name: str, text: str, severity: Severity = "info", **attributes: str | float | bool
     ) -> None:
+        """To the journal alone: the plane tells it, for whoever reads standard error may stand still."""
         now = time.monotonic_ns()
         self.journal.must_append(
             Notice(
@@ -337,7 +334,6 @@ class Arc:
                 attributes={key: value for key, value in attributes.items() if value != ""},
             )
         )
-        print(f"reflexarc: {name}: {text}", file=sys.stderr, flush=True)
 
     def status(self) -> Status:
         """One snapshot."""
@@ -375,6 +371,11 @@ class Arc:
             journal_dropped=self.journal.dropped,
             policy_error=self._policy_error,
         )
+
+    def _clock_set(self) -> None:
+        """A segment has one offset to the wall clock."""
+        if self._wall_clock.was_set():
+            self.journal.begin_anew()
 
     def _signalled(self, number: int) -> None:
         if number != signal.SIGHUP:

@@ -6,12 +6,12 @@ Knows orders and reports; what a report means for a reflex is for `reflex.finish
 import os
 import signal
 import time
-from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from controlplane.arc.children import Child, spawn
 from controlplane.arc.loop import Loop
-from controlplane.arc.reflex.jobs import Doing, Job, Jobs
+from controlplane.arc.reflex.finishing import Finishing
+from controlplane.arc.reflex.jobs import Doing, Job
 from controlplane.link.errands import ENCODER, REPORTS, About, Gather, Order, Reclaim, Report, Run
 from controlplane.link.malformed import MALFORMED
 from controlplane.link.records import Finding, Intent
@@ -34,14 +34,12 @@ class Running(NamedTuple):
 
 
 class Errands:
-    """Calls `finished` once for each job, whatever became of it."""
+    """Hands each job to `finishing` once, whatever became of it."""
 
-    def __init__(
-        self, loop: Loop, jobs: Jobs, finished: Callable[[Job, Report], None], state_dir: str
-    ) -> None:
+    def __init__(self, loop: Loop, finishing: Finishing, state_dir: str) -> None:
         self._loop = loop
-        self._jobs = jobs
-        self._finished = finished
+        self._finishing = finishing
+        self._jobs = finishing.jobs
         self._state_dir = state_dir
         self._running: dict[int, Running] = {}
         """By pid."""
@@ -96,11 +94,11 @@ class Errands:
         running = self._running.pop(pid)
         written = os.pread(running.report, MAX_REPORT, 0)
         os.close(running.report)
-        self._finished(running.job, _read_report(written, status))
+        self._finishing.finished(running.job, _read_report(written, status))
 
     def _give_up(self, job: Job, error: str) -> None:
         _close(job)
-        self._finished(job, Report(error=error))
+        self._finishing.finished(job, Report(error=error))
 
     def _order(self, job: Job) -> Order:
         return Order(errand=self._errand(job), timeout_ns=job.timeout_ns)

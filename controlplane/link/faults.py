@@ -6,6 +6,7 @@ from typing import NamedTuple, assert_never
 from controlplane.link.amounts import Misfit, misfits
 from controlplane.link.config import Mode
 from controlplane.link.hooks import hook_misfits
+from controlplane.link.reach import unreachable
 from controlplane.link.rules import (
     DENIABLE,
     IRREVERSIBLE,
@@ -217,6 +218,8 @@ def _denial_faults(at: str, step: Step) -> Iterator[Fault]:
 
 
 def _step_faults(at: str, step: Step) -> Iterator[Fault]:
+    for key, message, hint in unreachable(step.act, step.allow, step.interface):
+        yield Fault(f"{at}.{key}", message, hint)
     if step.grace_ns and step.act != "kill":
         yield Fault(f"{at}.grace", f"{step.act} gives no grace", "leave `grace` out")
     if not 0 <= step.grace_ns <= MAX_GRACE_NS:
@@ -224,7 +227,14 @@ def _step_faults(at: str, step: Step) -> Iterator[Fault]:
     if not 0 <= step.after_ns <= MAX_SPAN_NS:
         yield Fault(f"{at}.after", "must be between 0s and 7d")
     match step.act:
-        case "freeze" | "deny" | "reweigh" | "limit-cpu" | "limit-memory" | "limit-pids" | "limit-io":
+        case (
+            "freeze"
+            | "deny"
+            | "reweigh"
+            | "shape"
+            | "quarantine"
+            | ("limit-cpu" | "limit-memory" | "limit-pids" | "limit-io")
+        ):
             if not 1 <= step.for_ns <= MAX_SPAN_NS:
                 message = f"a {step.act} needs an end, at most 7d"
                 yield Fault(f"{at}.for", message, "write for example `for: 10s`")

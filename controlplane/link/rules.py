@@ -11,6 +11,7 @@ import msgspec
 from controlplane.link.amounts import Amount
 from controlplane.link.config import Config, Mode
 from controlplane.link.hooks import Hook
+from controlplane.link.reach import Network
 from controlplane.link.user_sensors import UserSensor
 
 NS = 1_000_000_000
@@ -36,6 +37,8 @@ ActName = Literal[
     "limit-memory",
     "limit-pids",
     "limit-io",
+    "shape",
+    "quarantine",
     "deny",
     "reclaim",
     "freeze",
@@ -45,7 +48,7 @@ ActName = Literal[
 ]
 IRREVERSIBLE: frozenset[str] = frozenset({"kill"})
 OF_CGROUPS: frozenset[str] = frozenset(
-    {"limit-cpu", "limit-memory", "limit-pids", "limit-io", "reclaim", "deny"}
+    {"limit-cpu", "limit-memory", "limit-pids", "limit-io", "shape", "quarantine", "reclaim", "deny"}
 )
 Deniable = Literal["fork", "exec", "connect"]
 DENIABLE: tuple[Deniable, ...] = get_args(Deniable)
@@ -127,6 +130,10 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     amounts: tuple[Amount, ...] = ()
     """What it sets, all of it or nothing."""
     hook: Hook | None = None
+    allow: tuple[Network, ...] = ()
+    """Whom a quarantined cgroup may still talk to."""
+    interface: str = ""
+    """Which one is shaped, in the victim's own network; empty: what the cgroup itself sends and receives."""
     what: Literal["", Deniable] = ""
     """What a deny denies."""
 

@@ -150,6 +150,12 @@ class StepSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     timeout: Duration | None = None
     as_: str | None = msgspec.field(default=None, name="as")
     """Account it runs as; nobody unless given."""
+    rate: Limit | None = None
+    """What a cgroup or an interface may send, a second."""
+    allow: tuple[str, ...] = ()
+    """Networks that a quarantined cgroup may still talk to."""
+    interface: str = ""
+    """Of the victim's own network."""
     what: Deniable | None = None
     """Of a deny."""
 

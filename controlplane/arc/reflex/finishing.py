@@ -19,6 +19,7 @@ class Finishing:
     def __init__(self, engine: Engine, journal: Journal) -> None:
         self._engine = engine
         self._journal = journal
+        self.jobs = engine.jobs
 
     def finished(self, job: Job, report: Report) -> None:
         """Tell it, and go on."""
