@@ -10,18 +10,21 @@ from typing import assert_never
 
 import msgspec
 
+from controlplane.arc.auditing import Auditing
 from controlplane.arc.reflex.engine import Engine
 from controlplane.arc.reflex.journal import Journal
 from controlplane.arc.rulebook import RuleBook
 from controlplane.arc.status import StreamReader, rules_page
 from controlplane.link.frames import (
     ApplyRule,
+    Audited,
     Command,
     DeleteRule,
     Done,
     GetStatus,
     ListRules,
     ListStreams,
+    Noticed,
     Refused,
     Result,
     SegmentMoved,
@@ -49,6 +52,7 @@ class Commands:
         self._book = book
         self._engine = engine
         self._journal = journal
+        self._auditing = Auditing(journal.must_append)
         self._streams = streams
         self._signals = signals
         self._missing = missing
@@ -75,6 +79,8 @@ class Commands:
                 return self._undo(command)
             case SegmentMoved():
                 return Done(changed=int(self._journal.moved(command.segment)))
+            case Audited() | Noticed():
+                return self._auditing.tell(command)
             case _:
                 assert_never(command)
 

@@ -8,7 +8,7 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -16,9 +16,17 @@ from typing import Final
 
 from controlplane.link.config import Config
 from controlplane.link.frames import GetStatus, SegmentMoved, Status
+from controlplane.link.records import Call
 from controlplane.link.signals import Known
+from controlplane.plane.api.audit import Audit
+from controlplane.plane.api.handshakes import divert, failed_handshakes
 from controlplane.plane.api.health import Health
-from controlplane.plane.api.server import serve_health, serve_management
+from controlplane.plane.api.management import Management
+from controlplane.plane.api.probe import OldTlsError
+from controlplane.plane.api.rotation import Rotation
+from controlplane.plane.api.server import Served, serve_health, serve_socket, serve_tls
+from controlplane.plane.api.summary import shortened
+from controlplane.plane.api.tls import Files
 from controlplane.plane.arc import Arc, ArcRefusedError, ArcUnavailableError
 from controlplane.plane.arc import Health as ArcHealth
 from controlplane.plane.journal import Journal
@@ -30,6 +38,8 @@ from controlplane.plane.telemetry.export import Exporter, Paths
 from controlplane.plane.telemetry.logs import Logs, node_resource
 from controlplane.plane.telemetry.metrics import Metrics, Snapshot
 from controlplane.plane.telemetry.scrape import serve_metrics
+from controlplane.plane.watching import watching
+from controlplane.wire.methods import Role
 
 STOP_S: Final = 5.0
 """A stop takes no longer: then the kernel ends the process."""
@@ -38,22 +48,27 @@ DRAIN_S: Final = 2.5
 STATUS_S: Final = 2.0
 """Longest wait of a scrape for the arc."""
 
+SOCKET: Final = "management.sock"
+
 log = logging.getLogger("reflexarc.plane")
 
 
 def serve(config: Config, environ: Mapping[str, str], known: Known, *, link: int, doorbell: int) -> int:
     """Run until SIGTERM or the end of the link; the exit code."""
+    core_log = divert() if config.management.address else None
     logging.basicConfig(format="reflexarc plane: %(message)s", level=logging.INFO)
     try:
         config = settings.with_environment(config, environ)
-        asyncio.run(_serve(config, known, socket.socket(fileno=link), doorbell))
+        asyncio.run(_serve(config, known, socket.socket(fileno=link), doorbell, core_log))
     except (settings.SettingsError, OSError) as error:
         sys.stderr.write(f"reflexarc plane: {error}\n")
         return 3 if isinstance(error, settings.SettingsError) else 1
     return 0
 
 
-async def _serve(config: Config, known: Known, link: socket.socket, doorbell: int) -> None:
+async def _serve(
+    config: Config, known: Known, link: socket.socket, doorbell: int, core_log: int | None
+) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -63,6 +78,8 @@ async def _serve(config: Config, known: Known, link: socket.socket, doorbell: in
         async with AsyncExitStack() as stack:
             plane = Plane(config, known, Arc(link), disk, doorbell)
             stack.callback(plane.close)
+            if core_log is not None:
+                stack.enter_context(failed_handshakes(core_log, plane.handshake_failed))
             await plane.listen(stack)
             await plane.run(stop)
 
@@ -74,11 +91,11 @@ class Plane:
         self, config: Config, known: Known, arc: Arc, disk: ThreadPoolExecutor, doorbell: int
     ) -> None:
         self._config = config
-        self._known = known
         self._arc = arc
         self._disk = disk
         self._condition = Condition()
         self._story = Story()
+        self._served = Served(Management(arc, self._story, known), Audit(arc), self._story.end)
         state = Path(config.state_dir)
         self._journal = Journal(
             Path(config.runtime_dir) / "journal", state / "journal", config.journal_disk_bytes
@@ -99,9 +116,11 @@ class Plane:
     async def listen(self, stack: AsyncExitStack) -> None:
         """Open every port and the socket for as long as the stack lasts. Raises OSError."""
         config = self._config
-        socket_path = Path(config.runtime_dir) / "plane" / "management.sock"
-        await stack.enter_async_context(serve_management(socket_path, self._arc, self._story, self._known))
-        port = await stack.enter_async_context(serve_health(config.health, self._condition.health))
+        for path, role in sockets(config):
+            await stack.enter_async_context(serve_socket(path, role, self._served))
+        port = await stack.enter_async_context(
+            serve_health(config.health, self._condition.health, self._served.audit)
+        )
         log.info("health on port %d", port)
         host, _, number = config.metrics.rpartition(":")
         loop = asyncio.get_running_loop()
@@ -116,6 +135,8 @@ class Plane:
             others = [tasks.create_task(self._watch_link(stop))]
             if self._exporter:
                 others.append(tasks.create_task(self._exporter.run()))
+            if self._config.management.address:
+                others.append(tasks.create_task(self._serve_tls()))
             await stop.wait()
             signal.setitimer(signal.ITIMER_REAL, STOP_S)
             pumping.cancel()
@@ -125,10 +146,32 @@ class Plane:
             for task in others:
                 task.cancel()
 
+    def handshake_failed(self, reason: str) -> None:
+        """On the management port; of the client nothing is known."""
+        self._served.audit.refused(Call(outcome="refused", detail=shortened(f"TLS handshake: {reason}")))
+
     def close(self) -> None:
         """Let go of the link and of the disk."""
+        self._served.audit.close()
         self._arc.close()
         self._journal.close()
+
+    async def _serve_tls(self) -> None:
+        """For as long as the plane runs. What is wrong here keeps nothing else from serving."""
+        given = self._config.management
+        trouble = self._condition.trouble("management", "tls")
+        rotation = Rotation(Files(given.cert, given.key, given.ca, given.crl), self._arc, trouble)
+        try:
+            with watching(rotation.files.paths(), rotation.changed):
+                rotation.changed()
+                credentials = await rotation.credentials()
+                age_s, identities = given.connection_age_s, given.identities
+                async with serve_tls(given.address, credentials, identities, age_s, self._served) as port:
+                    log.info("management on port %d", port)
+                    await asyncio.Event().wait()
+        except (OSError, OldTlsError) as error:
+            log.error("management over TLS: %s", error)  # noqa: TRY400  # its text says all
+            trouble(str(error))
 
     async def _finish(self) -> None:
         await self._pump.drain()
@@ -192,28 +235,39 @@ class Plane:
         )
 
 
+def sockets(config: Config) -> Iterator[tuple[Path, Role]]:
+    """The UNIX sockets of management, and the role that each gives."""
+    runtime = Path(config.runtime_dir)
+    yield runtime / "plane" / SOCKET, Role.ADMIN
+    for role in config.management.groups():
+        yield runtime / role / SOCKET, Role[role.upper()]
+
+
 class Condition:
     """What serves and what does not, gathered from the arc and from the parts of the plane."""
 
     def __init__(self) -> None:
         self.health = Health()
         self.serving: dict[str, bool] = {}
-        self._troubles: dict[str, str] = {}
+        self._troubles: dict[str, dict[str, str]] = {}
         self._update({"export": True})
 
     def on_arc(self, health: ArcHealth) -> None:
         """The arc said how its components fare."""
         self._update({name: serving for name, (serving, _) in health.items()})
 
-    def trouble(self, source: str) -> Callable[[str], None]:
-        """Where one part says why the export does not serve, or with nothing that it does."""
+    def trouble(self, source: str, component: str = "export") -> Callable[[str], None]:
+        """Where one part says why its component does not serve, or with nothing that it does."""
+        troubles = self._troubles.setdefault(component, {})
 
         def tell(reason: str) -> None:
-            before = self._troubles.get(source, "")
-            self._troubles[source] = reason
+            before = troubles.get(source, "")
+            troubles[source] = reason
             if bool(before) != bool(reason):
                 log.warning("%s: %s", source, reason or "well again")
-                self._update({"export": not any(self._troubles.values())})
+            serving = not any(troubles.values())
+            if self.serving.get(component) != serving:
+                self._update({component: serving})
 
         return tell
 
