@@ -25,6 +25,7 @@ from controlplane.link.frames import (
     ListRules,
     ListStreams,
     Noticed,
+    Ping,
     Refused,
     Result,
     SegmentMoved,
@@ -64,11 +65,22 @@ class Commands:
         match command:
             case GetStatus():
                 return self._status()
+            case Ping():
+                return Done()
             case ListStreams():
                 return self._streams.page(max(0, command.offset))
             case ListRules():
                 budgets = self._streams.budgets(time.monotonic_ns())
                 return rules_page(self._book, self._engine, budgets, self._missing, max(0, command.offset))
+            case SegmentMoved():
+                return Done(changed=int(self._journal.moved(command.segment)))
+            case Audited() | Noticed():
+                return self._auditing.tell(command)
+            case _:
+                return self._change(command)
+
+    def _change(self, command: ApplyRule | DeleteRule | SetMode | UndoActs) -> Result:
+        match command:
             case ApplyRule():
                 return self._apply(command)
             case DeleteRule():
@@ -77,10 +89,6 @@ class Commands:
                 return self._set_mode(command)
             case UndoActs():
                 return self._undo(command)
-            case SegmentMoved():
-                return Done(changed=int(self._journal.moved(command.segment)))
-            case Audited() | Noticed():
-                return self._auditing.tell(command)
             case _:
                 assert_never(command)
 

@@ -13,8 +13,10 @@ from controlplane.arc import status as answers
 from controlplane.arc.baselines import Baselines
 from controlplane.arc.children import Plane
 from controlplane.arc.commands import Commands
+from controlplane.arc.encoding import Encoding
 from controlplane.arc.feeling import Feeling
 from controlplane.arc.kernel.cgroups import Cgroups, find_mount
+from controlplane.arc.kernel.denials import Denials
 from controlplane.arc.kernel.descriptors import Timer, open_signals, read_signal
 from controlplane.arc.kernel.events import COUNT_STREAM, STREAM_KEY, VALUE_STREAM
 from controlplane.arc.kernel.links import Links
@@ -30,17 +32,14 @@ from controlplane.arc.monitor.confirming import sentinels
 from controlplane.arc.monitor.gates import gates_for
 from controlplane.arc.monitor.streams import Monitor, Place
 from controlplane.arc.policy_folder import PolicyFolder
-from controlplane.arc.reflex import limits
-from controlplane.arc.reflex.acts import Act, Freeze, KillCgroup, KillProcess
 from controlplane.arc.reflex.engine import Engine
 from controlplane.arc.reflex.evidence import Gathering
 from controlplane.arc.reflex.guards import Breaker, Confirmation, Guards, Protection
 from controlplane.arc.reflex.holdings import Holdings
 from controlplane.arc.reflex.journal import Journal, read_records
+from controlplane.arc.reflex.network import Prepared
 from controlplane.arc.reflex.recover import left_in_force, undo_left
-from controlplane.arc.reflex.stopping import FreezeProcess
-from controlplane.arc.reflex.values import Setting, values_of
-from controlplane.arc.reflex.weights import ReweighProcess, must_weight
+from controlplane.arc.reflex.repertoire import acts_on
 from controlplane.arc.rehearsal import rehearse
 from controlplane.arc.rulebook import RuleBook
 from controlplane.arc.runtime import RuntimeFolder
@@ -75,7 +74,8 @@ class Arc:
         watched = self._sensors.sensor("process").map_fd("watched")
         self._watched = None if watched is None else Watched(watched)
         self._reaper = Reaper()
-        self._acts = self._make_acts()
+        self._denials, self._prepared = Denials(), Prepared()
+        self._acts = acts_on(*(self._cgroups, self._watched, self._reaper), self._denials, self._prepared)
         self._protection = Protection(self._cgroups, boot.config.protect)
         self._book = RuleBook(boot.rules.rules)
         self._monitor = Monitor(self._sensors.numbers)
@@ -84,13 +84,15 @@ class Arc:
         self.engine, self.journal, self._undone = self._make_engine()
         self._monitor.adapted = self._adapted
         self._bookmaker = Bookmaker(self._sensors.bets)
-        self._baselines = Baselines(self._folder.fd, self._bookmaker, self._monitor, self._known_signals)
         self._feeling = Feeling(
             *(self._cgroups, self._monitor, self.engine, self._protection, self._bookmaker),
             self._known_signals,
         )
         self.loop = Loop(self._sensors.open_ring(), self._feeling.must_feel, self._settle)
         root = self._cgroups.id_of("/")
+        self._encoding = Encoding(
+            self.loop, self._prepared, lambda reason: self._notice("messages.failed", reason, "error")
+        )
         self._losses = Losses(self._sensors, self.journal.must_append, self._feeling, root)
         self._sources = self._make_sources()
         self._timer = Timer()
@@ -100,6 +102,9 @@ class Arc:
             *(self.loop, self._doorbell, boot.config, self._signals_fd, self._received, time.monotonic_ns)
         )
         breathe = self.loop.must_breathe
+        self._baselines = Baselines(
+            *(self._folder.fd, self._bookmaker, self._monitor, self._known_signals, breathe)
+        )
         self._streams = answers.StreamReader(self._sensors, self._monitor, breathe)
         self._gathering = Gathering(
             *(self.engine.held, self._monitor, self._streams.of, self.journal.must_append, breathe)
@@ -107,24 +112,6 @@ class Arc:
         self._commands = self._make_commands()
         self._policies: PolicyFolder | None = None
         self._health: dict[str, tuple[bool, str]] = {}
-
-    def _make_acts(self) -> dict[tuple[str, bool], Act]:
-        """By name and whether the victim is one process."""
-        weights = {"cpu": Setting("cpu.weight", must_weight), "io": Setting("io.weight", must_weight)}
-        acts: dict[tuple[str, bool], Act] = {
-            ("reweigh", False): values_of("reweigh", self._cgroups, weights),
-            ("reweigh", True): ReweighProcess(),
-            ("limit-cpu", False): values_of("limit-cpu", self._cgroups, limits.CPU),
-            ("limit-memory", False): values_of("limit-memory", self._cgroups, limits.MEMORY),
-            ("limit-pids", False): values_of("limit-pids", self._cgroups, limits.PIDS),
-            ("limit-io", False): limits.LimitIo(self._cgroups),
-            ("freeze", False): Freeze(self._cgroups),
-            ("freeze", True): FreezeProcess(),
-            ("kill", False): KillCgroup(self._cgroups),
-        }
-        if self._watched is not None:
-            acts["kill", True] = KillProcess(self._watched, self._reaper)
-        return acts
 
     def _make_sources(self) -> tuple[Source, ...]:
         """Sensors beside those of the ring. They listen to nothing before rules are in force."""
@@ -217,10 +204,15 @@ class Arc:
         self._settle(0)
 
     def _protect(self) -> None:
-        self._protection.scan((os.getpid(), self._plane.pid))
+        self._spare_ourselves()
         names = self._sensors.shared_map("protected_names", 16, 1)
         for name in self._protection.names:
             names.must_update(name.encode()[:15].ljust(16, b"\0"), b"\1")
+
+    def _spare_ourselves(self) -> None:
+        own = os.getpid(), self._plane.pid
+        self._protection.scan(own)
+        self._denials.spare(own)
 
     def _tell_armed(self) -> None:
         took_ms = (self._armed_ns - self._started_ns) // 1_000_000
@@ -261,7 +253,7 @@ class Arc:
 
     def _restart_plane(self) -> None:
         self._plane.start()
-        self._protection.scan((os.getpid(), self._plane.pid))
+        self._spare_ourselves()
         self._notice("plane.restarted", f"{self._plane.restarts} times so far", "warn")
 
     def _received(self, frame: bytes) -> None:
@@ -311,7 +303,10 @@ class Arc:
     def _put_rules_in_force(self) -> None:
         """Rules that may no longer act lose what they have in force and all further steps."""
         rules = self._book.rules()
+        enforced = [rule for rule in rules if self.engine.effective_mode(rule) == "enforce"]
+        self._denials.follow(wanted=any(step.act == "deny" for rule in enforced for step in rule.ladder))
         self.engine.set_rules(rules)
+        self._encoding.follow(rules)
         self._monitor.set_rules(rules, self.loop.must_breathe)
         for place in list(self._monitor.places.values()):
             self.loop.must_breathe()
@@ -320,8 +315,9 @@ class Arc:
         self._sensors.set_gates(gates_for(felt, self._sensors.numbers))
         for source in self._sources:
             source.follow(felt)
-        acting = {rule.name for rule in rules if self.engine.effective_mode(rule) == "enforce"}
-        self.engine.stop_acting(acting, "policy" if self.engine.mode == "enforce" else "mode")
+        self.engine.stop_acting(
+            {rule.name for rule in enforced}, "policy" if self.engine.mode == "enforce" else "mode"
+        )
 
     def _notice(
         self, name: str, text: str, severity: Severity = "info", **attributes: str | float | bool
@@ -363,9 +359,11 @@ class Arc:
                 **self._reaper.tallied(),
             },
             refusals=dict(engine.refusals),
+            denials=self._denials.counted(),
             latency=engine.latency.snapshot(time.time_ns() - now),
             breaker_open=tuple(sorted(engine.breaker.open)),
             in_force=answers.in_force(engine),
+            held=answers.held(engine),
             plane_restarts=self._plane.restarts,
             link_dropped=self._plane.dropped,
             journal_records=self.journal.index,
@@ -390,5 +388,6 @@ class Arc:
         for source in self._sources:
             source.close()
         self._sensors.close()
+        self._denials.close()
         self.journal.close()
         self._folder.close()

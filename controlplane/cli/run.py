@@ -113,7 +113,7 @@ def check_tls(config: Config) -> None:
     from controlplane.plane.api.certificates import now_utc
     from controlplane.plane.api.tls import Files, TlsError, load
 
-    files = Files(given.cert, given.key, given.ca, given.crl)
+    files = Files(given.cert, given.key, given.client_ca, given.crl)
     try:
         load(files, now_utc())
         for path in files.paths():

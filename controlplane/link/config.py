@@ -45,8 +45,8 @@ class Management(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     cert: str = ""
     """The daemon's certificate and those between it and the CA, in PEM. All of these files are watched."""
     key: str = ""
-    ca: str = ""
-    """Who signs the certificates of clients."""
+    client_ca: str = ""
+    """Certificates of the authorities whose clients are let in."""
     crl: str = ""
     """Certificates that count no more; may be left out."""
     connection_age_s: Annotated[int, Meta(ge=1, le=86_400)] = 3_600
@@ -61,6 +61,19 @@ class Management(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         """Group by the role whose socket it may use."""
         named: dict[RoleName, str] = {"operator": self.operator_group, "viewer": self.viewer_group}
         return {role: group for role, group in named.items() if group}
+
+
+class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Files of a port that speaks TLS 1.3 only, to clients with a certificate. PEM, readable by the plane.
+
+    They are read again when they change.
+    """
+
+    cert: str
+    """The server's certificate, and those of authorities between it and one that clients trust."""
+    key: str
+    client_ca: str
+    """Certificates of the authorities whose clients are let in."""
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -80,6 +93,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     debug: bool = False
     """Tell on standard error all that compiler and verifier said of a sensor that is disabled."""
     metrics: str = "127.0.0.1:9464"
+    metrics_tls: Tls | None = None
+    """Missing: metrics are served in plain text, so to the loopback only unless told otherwise."""
     health: str = "127.0.0.1:9465"
     plane_user: str = ""
     """Account of the plane; empty: `reflexarc` where it exists, else uid 60999."""

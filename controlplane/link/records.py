@@ -69,6 +69,8 @@ class Change(msgspec.Struct, frozen=True, array_like=True):
     before: str
     """The undo writes it back."""
     after: str
+    removal: bytes = b""
+    """Where something was made instead: how to find and remove it, see `messages`."""
 
 
 class Intent(_InReflex, frozen=True, kw_only=True):
@@ -126,6 +128,8 @@ class Undo(_InReflex, frozen=True, kw_only=True):
     error: str = ""
     """`foreign`: somebody else changed the value in between and theirs was left; `shared`: another reflex
     still holds the victim by the same act."""
+    detail: str = ""
+    """What there is to say of the time it was in force: `forks denied: 12`."""
     actor: str = ""
     event_ns: int
 

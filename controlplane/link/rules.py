@@ -5,12 +5,13 @@ hostile, by `msgspec` for types and by `problems()` for meaning.
 """
 
 from collections.abc import Iterator
-from typing import Literal, NamedTuple, assert_never
+from typing import Literal, NamedTuple, assert_never, get_args
 
 import msgspec
 
 from controlplane.link.amounts import Amount, misfits
 from controlplane.link.config import Config, Mode
+from controlplane.link.reach import Network, unreachable
 from controlplane.link.user_sensors import UserSensor
 
 NS = 1_000_000_000
@@ -30,10 +31,24 @@ WHOLE = 10_000
 """Hundredths of a percent that a share may come to."""
 
 ActName = Literal[
-    "observe", "reweigh", "limit-cpu", "limit-memory", "limit-pids", "limit-io", "freeze", "kill"
+    "observe",
+    "reweigh",
+    "limit-cpu",
+    "limit-memory",
+    "limit-pids",
+    "limit-io",
+    "shape",
+    "quarantine",
+    "deny",
+    "freeze",
+    "kill",
 ]
 IRREVERSIBLE: frozenset[str] = frozenset({"kill"})
-OF_CGROUPS: frozenset[str] = frozenset({"limit-cpu", "limit-memory", "limit-pids", "limit-io"})
+OF_CGROUPS: frozenset[str] = frozenset(
+    {"limit-cpu", "limit-memory", "limit-pids", "limit-io", "shape", "quarantine", "deny"}
+)
+Deniable = Literal["fork", "exec", "connect"]
+DENIABLE: tuple[Deniable, ...] = get_args(Deniable)
 
 
 class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="rate"):
@@ -111,6 +126,12 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Between SIGTERM and SIGKILL; 0: SIGKILL at once."""
     amounts: tuple[Amount, ...] = ()
     """What it sets, all of it or nothing."""
+    allow: tuple[Network, ...] = ()
+    """Whom a quarantined cgroup may still talk to."""
+    interface: str = ""
+    """Which one is shaped, in the victim's own network; empty: what the cgroup itself sends and receives."""
+    what: Literal["", Deniable] = ""
+    """What a deny denies."""
 
 
 class Scope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -319,6 +340,7 @@ def _ladder_faults(rule: Rule) -> Iterator[Fault]:
     for index, step in enumerate(rule.ladder[:MAX_LADDER]):
         at = f"spec.ladder[{index}]"
         yield from _step_faults(at, step)
+        yield from _denial_faults(at, step)
         if rule.per == "process" and step.act in OF_CGROUPS:
             yield Fault(f"{at}.act", f"{step.act} takes a whole cgroup", "write `per: cgroup`")
         else:
@@ -333,7 +355,16 @@ def _amount_faults(at: str, step: Step, *, process: bool) -> Iterator[Fault]:
         yield Fault(f"{at}.{key}" if key else at, message, hint)
 
 
+def _denial_faults(at: str, step: Step) -> Iterator[Fault]:
+    if step.act == "deny" and not step.what:
+        yield Fault(at, "deny needs something to deny", f"write `what: {'`, `'.join(DENIABLE)}`")
+    if step.what and step.act != "deny":
+        yield Fault(f"{at}.what", f"{step.act} denies nothing", "leave `what` out")
+
+
 def _step_faults(at: str, step: Step) -> Iterator[Fault]:
+    for key, message, hint in unreachable(step.act, step.allow, step.interface):
+        yield Fault(f"{at}.{key}", message, hint)
     if step.grace_ns and step.act != "kill":
         yield Fault(f"{at}.grace", f"{step.act} gives no grace", "leave `grace` out")
     if not 0 <= step.grace_ns <= MAX_GRACE_NS:
@@ -341,7 +372,14 @@ def _step_faults(at: str, step: Step) -> Iterator[Fault]:
     if not 0 <= step.after_ns <= MAX_SPAN_NS:
         yield Fault(f"{at}.after", "must be between 0s and 7d")
     match step.act:
-        case "freeze" | "reweigh" | "limit-cpu" | "limit-memory" | "limit-pids" | "limit-io":
+        case (
+            "freeze"
+            | "deny"
+            | "reweigh"
+            | "shape"
+            | "quarantine"
+            | ("limit-cpu" | "limit-memory" | "limit-pids" | "limit-io")
+        ):
             if not 1 <= step.for_ns <= MAX_SPAN_NS:
                 message = f"a {step.act} needs an end, at most 7d"
                 yield Fault(f"{at}.for", message, "write for example `for: 10s`")

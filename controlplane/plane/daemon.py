@@ -1,14 +1,15 @@
 """Wires the plane: link, journal, export, API, health and metrics around one event loop.
 
-The one place where they meet. Decides what counts as healthy and in which order to stop, nothing else.
+The one place where they meet. Decides in which order to begin and to stop, nothing else.
 """
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -20,7 +21,6 @@ from controlplane.link.records import Call
 from controlplane.link.signals import Known
 from controlplane.plane.api.audit import Audit
 from controlplane.plane.api.handshakes import divert, failed_handshakes
-from controlplane.plane.api.health import Health
 from controlplane.plane.api.management import Management
 from controlplane.plane.api.probe import OldTlsError
 from controlplane.plane.api.rotation import Rotation
@@ -28,7 +28,7 @@ from controlplane.plane.api.server import Served, serve_health, serve_socket, se
 from controlplane.plane.api.summary import shortened
 from controlplane.plane.api.tls import Files
 from controlplane.plane.arc import Arc, ArcRefusedError, ArcUnavailableError
-from controlplane.plane.arc import Health as ArcHealth
+from controlplane.plane.condition import Condition
 from controlplane.plane.journal import Journal
 from controlplane.plane.pump import Pump
 from controlplane.plane.story import Story
@@ -36,8 +36,10 @@ from controlplane.plane.telemetry import settings
 from controlplane.plane.telemetry.collector import Collector
 from controlplane.plane.telemetry.export import Exporter, Paths
 from controlplane.plane.telemetry.logs import Logs, node_resource
-from controlplane.plane.telemetry.metrics import Metrics, Snapshot
-from controlplane.plane.telemetry.scrape import serve_metrics
+from controlplane.plane.telemetry.metrics import Snapshot
+from controlplane.plane.telemetry.processes import Usage, usage
+from controlplane.plane.telemetry.scrape import Scrapes, serve_metrics
+from controlplane.plane.tls import Context, TlsError
 from controlplane.plane.watching import watching
 from controlplane.wire.methods import Role
 
@@ -60,6 +62,9 @@ def serve(config: Config, environ: Mapping[str, str], known: Known, *, link: int
     try:
         config = settings.with_environment(config, environ)
         asyncio.run(_serve(config, known, socket.socket(fileno=link), doorbell, core_log))
+    except TlsError as error:
+        sys.stderr.write(f"reflexarc plane: {error}\n  hint: {error.hint}\n")
+        return 3
     except (settings.SettingsError, OSError) as error:
         sys.stderr.write(f"reflexarc plane: {error}\n")
         return 3 if isinstance(error, settings.SettingsError) else 1
@@ -93,7 +98,10 @@ class Plane:
         self._config = config
         self._arc = arc
         self._disk = disk
-        self._condition = Condition()
+        self._condition = Condition(
+            arc, exporting=bool(config.export.endpoint), tls=bool(config.management.address)
+        )
+        self._scrapes: Scrapes | None = None
         self._story = Story()
         self._served = Served(Management(arc, self._story, known), Audit(arc), self._story.end)
         state = Path(config.state_dir)
@@ -111,7 +119,6 @@ class Plane:
             synced=self._on_synced,
             trouble=self._condition.trouble("journal"),
         )
-        arc.on_health(self._condition.on_arc)
 
     async def listen(self, stack: AsyncExitStack) -> None:
         """Open every port and the socket for as long as the stack lasts. Raises OSError."""
@@ -123,10 +130,10 @@ class Plane:
         )
         log.info("health on port %d", port)
         host, _, number = config.metrics.rpartition(":")
-        loop = asyncio.get_running_loop()
-        metrics = Metrics(lambda: asyncio.run_coroutine_threadsafe(self._snapshot(), loop).result(STOP_S))
-        port = await stack.enter_async_context(serve_metrics(host.strip("[]"), int(number), metrics))
-        log.info("metrics on port %d", port)
+        tls = Context(config.metrics_tls) if config.metrics_tls else None
+        serving = serve_metrics(host.strip("[]"), int(number), self._snapshot, tls)
+        self._scrapes = await stack.enter_async_context(serving)
+        log.info("metrics on port %d", self._scrapes.port)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Pump and export until told to stop, or until the arc is gone; then take in what is left."""
@@ -159,8 +166,8 @@ class Plane:
     async def _serve_tls(self) -> None:
         """For as long as the plane runs. What is wrong here keeps nothing else from serving."""
         given = self._config.management
-        trouble = self._condition.trouble("management", "tls")
-        rotation = Rotation(Files(given.cert, given.key, given.ca, given.crl), self._arc, trouble)
+        trouble = self._condition.trouble("certificates")
+        rotation = Rotation(Files(given.cert, given.key, given.client_ca, given.crl), self._arc, trouble)
         try:
             with watching(rotation.files.paths(), rotation.changed):
                 rotation.changed()
@@ -214,14 +221,20 @@ class Plane:
     async def _status(self) -> Status | None:
         try:
             async with asyncio.timeout(STATUS_S):
-                return await self._arc.ask_for(Status, lambda number: GetStatus(id=number))
-        except (TimeoutError, ArcUnavailableError, ArcRefusedError):
+                status = await self._arc.ask_for(Status, lambda number: GetStatus(id=number))
+        except TimeoutError:
+            self._condition.heard(answered=False)
             return None
+        except (ArcUnavailableError, ArcRefusedError):
+            return None
+        self._condition.heard(answered=True)
+        return status
 
     async def _snapshot(self) -> Snapshot:
         tally, exporter = self._pump.tally, self._exporter
+        status = await self._status()
         return Snapshot(
-            status=await self._status(),
+            status=status,
             health=dict(self._condition.serving),
             journal_bytes=self._journal.size,
             journal_missing=tally.missing,
@@ -232,6 +245,9 @@ class Plane:
             export_failures=dict(exporter.failures) if exporter else {},
             watchers=self._story.watchers,
             watchers_dropped=dict(self._story.watchers_dropped),
+            health_watchers=self._condition.health.watchers,
+            scrapes=dict(self._scrapes.ended) if self._scrapes else {},
+            usage=_usage(status),
         )
 
 
@@ -243,34 +259,6 @@ def sockets(config: Config) -> Iterator[tuple[Path, Role]]:
         yield runtime / role / SOCKET, Role[role.upper()]
 
 
-class Condition:
-    """What serves and what does not, gathered from the arc and from the parts of the plane."""
-
-    def __init__(self) -> None:
-        self.health = Health()
-        self.serving: dict[str, bool] = {}
-        self._troubles: dict[str, dict[str, str]] = {}
-        self._update({"export": True})
-
-    def on_arc(self, health: ArcHealth) -> None:
-        """The arc said how its components fare."""
-        self._update({name: serving for name, (serving, _) in health.items()})
-
-    def trouble(self, source: str, component: str = "export") -> Callable[[str], None]:
-        """Where one part says why its component does not serve, or with nothing that it does."""
-        troubles = self._troubles.setdefault(component, {})
-
-        def tell(reason: str) -> None:
-            before = troubles.get(source, "")
-            troubles[source] = reason
-            if bool(before) != bool(reason):
-                log.warning("%s: %s", source, reason or "well again")
-            serving = not any(troubles.values())
-            if self.serving.get(component) != serving:
-                self._update({component: serving})
-
-        return tell
-
-    def _update(self, components: Mapping[str, bool]) -> None:
-        self.serving |= components
-        self.health.update(components)
+def _usage(status: Status | None) -> dict[str, Usage]:
+    pids = {"plane": os.getpid()} | ({"arc": status.pid} if status else {})
+    return {name: used for name, pid in pids.items() if (used := usage(pid)) is not None}

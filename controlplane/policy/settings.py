@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from controlplane.link.config import Config, Identity, Management
+from controlplane.link.config import Config, Identity, Management, Tls
 from controlplane.link.rules import Fault
 
 MAX_RUNTIME_DIR: Final = 107 - len("/operator/management.sock")
@@ -24,6 +24,8 @@ def faults(config: Config) -> Iterator[Fault]:
     for key in ("metrics", "health"):
         if not is_address(getattr(config, key)):
             yield Fault(key, f"{getattr(config, key)!r} is not HOST:PORT", "write for example 127.0.0.1:9464")
+    if config.metrics_tls is not None:
+        yield from _tls_faults("metrics_tls", config.metrics_tls)
     for index, name in enumerate(config.protect):
         if not name or "/" in name:
             yield Fault(f"protect[{index}]", "must be the name of an executable", "write sshd, not its path")
@@ -32,6 +34,12 @@ def faults(config: Config) -> Iterator[Fault]:
         hint = "write for example http://127.0.0.1:4317"
         yield Fault("export.endpoint", "must begin with http:// or https://", hint)
     yield from _management_faults(config.management)
+
+
+def _tls_faults(key: str, files: Tls) -> Iterator[Fault]:
+    for name in ("cert", "key", "client_ca"):
+        if not getattr(files, name).startswith("/"):
+            yield Fault(f"{key}.{name}", "must be an absolute path")
 
 
 def is_address(text: str) -> bool:
@@ -53,7 +61,7 @@ def _management_faults(management: Management) -> Iterator[Fault]:
     if address and not is_address(address):
         hint = "write for example 127.0.0.1:9466"
         yield Fault("management.address", f"{address!r} is not HOST:PORT", hint)
-    for key in ("cert", "key", "ca", "crl"):
+    for key in ("cert", "key", "client_ca", "crl"):
         path: str = getattr(management, key)
         if path and not path.startswith("/"):
             yield Fault(f"management.{key}", "must be an absolute path")

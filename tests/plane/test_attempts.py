@@ -90,7 +90,7 @@ def management(folder: Path) -> Management:
         address="127.0.0.1:0",
         cert=str(folder / "tls.crt"),
         key=str(folder / "tls.key"),
-        ca=str(folder / "ca.crt"),
+        client_ca=str(folder / "ca.crt"),
         crl=str(folder / "crl.pem"),
         viewer_group=GROUP,
         identities=(

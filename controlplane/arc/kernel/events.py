@@ -119,6 +119,17 @@ class Bet(NamedTuple):
 BET = struct.Struct("<IIIIIIiiqqqq648s")
 
 
+class DenialKey(NamedTuple):
+    """struct denial_key."""
+
+    cgroup: int
+    what: int
+    padding: int
+
+
+DENIAL_KEY = struct.Struct("<QII")
+
+
 class Signal(IntEnum):
     """enum signal."""
 
@@ -176,3 +187,12 @@ class Counter(IntEnum):
     LOST_STORAGE = 4
     LOST_SLOTS = 5
     COUNTERS = 6
+
+
+class Denied(IntEnum):
+    """enum denied."""
+
+    NOTHING = 0
+    FORK = 1
+    EXEC = 2
+    CONNECT = 3

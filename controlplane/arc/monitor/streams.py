@@ -248,17 +248,15 @@ class Monitor:
         place = self.places.get(cgroup)
         return place is not None and self.confirming.must_hold(rule, cgroup, place.watches, now_ns)
 
-    def saved(self) -> list[SavedTest]:
-        """What tests of whole places have learned."""
-        now = [
-            SavedTest(probe.rule.name, number, probe.test.saved())
-            for number, place in self.places.items()
-            for probes in place.probes.values()
-            for probe in probes
-            if isinstance(probe.test, PoissonTest)
-        ]
-        before = self._remembered.items()
-        return now + [SavedTest(*key, learned) for key, learned in before if key[1] in self.places]
+    def saved(self) -> Iterator[SavedTest]:
+        """What tests of whole places have learned; places may come and go meanwhile."""
+        for number, place in list(self.places.items()):
+            for probe in [probe for probes in place.probes.values() for probe in probes]:
+                if isinstance(probe.test, PoissonTest):
+                    yield SavedTest(probe.rule.name, number, probe.test.saved())
+        for (rule, number), learned in list(self._remembered.items()):
+            if number in self.places:
+                yield SavedTest(rule, number, learned)
 
     def remember(self, saved: Iterable[SavedTest]) -> None:
         """Tests that are made from now on begin with what they had learned."""

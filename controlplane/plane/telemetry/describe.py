@@ -145,8 +145,10 @@ def _undo(record: records.Undo) -> Event:
         attributes[events.PROCESS_PID] = record.pid
     if record.actor:
         attributes[events.ACTOR] = record.actor
-    if record.ok and record.error:
-        attributes[events.DETAIL] = record.error
+    if record.detail:
+        body += f"; {record.detail}"
+    if detail := record.detail or (record.error if record.ok else ""):
+        attributes[events.DETAIL] = detail
     return _told(record, events.UNDO, "info" if record.ok else "error", body, attributes)
 
 

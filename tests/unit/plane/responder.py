@@ -78,7 +78,7 @@ class Responder:
                 undone = len(self.status.in_force)
                 self.status = msgspec.structs.replace(self.status, in_force=())
                 return frames.Done(undone)
-            case frames.SegmentMoved() | frames.Audited() | frames.Noticed():
+            case frames.SegmentMoved() | frames.Ping() | frames.Audited() | frames.Noticed():
                 return frames.Done()
 
     def _apply(self, rule: rules.Rule, *, dry_run: bool) -> frames.Result:
@@ -111,8 +111,9 @@ STATUS = frames.Status(
         frames.SensorStatus(name="cpu", attached=False, reason="no BTF"),
     ),
     events={"process.fork": 7},
-    reflexes={"freeze/ok": 1},
+    reflexes={"freeze/done": 1},
     latency=frames.Latency(bounds_ns=(10_000, 100_000), counts=(1, 0, 0), sum_ns=9_000),
+    held={"freeze": 1},
     in_force=(
         frames.ActInForce(
             trace_id=bytes(range(16)),

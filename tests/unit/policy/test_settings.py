@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from controlplane.link.config import Config, Export
+from controlplane.link.config import Config, Export, Tls
 from controlplane.policy.settings import faults, is_address
 
 
@@ -50,6 +50,7 @@ def test_not_addresses(text: str) -> None:
         ({"policies": "policies.d"}, "policies"),
         ({"metrics": "9464"}, "metrics"),
         ({"health": "x:y"}, "health"),
+        ({"metrics_tls": Tls(cert="cert.pem", key="/k", client_ca="/c")}, "metrics_tls.cert"),
         ({"protect": ("sshd", "")}, "protect[1]"),
         ({"protect": ("/usr/sbin/sshd",)}, "protect[0]"),
         ({"export": Export(endpoint="127.0.0.1:4317")}, "export.endpoint"),

@@ -210,7 +210,7 @@ def test_what_was_learned_outlives_a_restart() -> None:
     monitor.remember([saved])
     monitor.set_rules([learned(1000)])
     monitor.name(7, "/a")
-    assert monitor.saved() == [saved]
+    assert list(monitor.saved()) == [saved]
 
 
 @pytest.mark.parametrize("at", range(17))

@@ -57,6 +57,12 @@ def test_a_process_has_its_identity_and_its_start_on_the_wall_clock() -> None:
     assert attributes[events.PROCESS_CREATION_TIME] == "2023-11-14T22:13:20.000Z"
 
 
+def test_an_undo_says_what_there_is_to_say() -> None:
+    event = describe(msgspec.structs.replace(told.undo(), detail="forks denied: 12"), OFFSET)
+    assert event.body == "fork-storm: freeze of /storm undone (timer); forks denied: 12"
+    assert event.attributes[events.DETAIL] == "forks denied: 12"
+
+
 @pytest.mark.parametrize(
     ("path", "container", "pod"),
     [
