@@ -17,7 +17,7 @@ from controlplane.arc.encoding import Encoding
 from controlplane.arc.feeling import Feeling
 from controlplane.arc.kernel.cgroups import Cgroups, find_mount
 from controlplane.arc.kernel.denials import Denials
-from controlplane.arc.kernel.descriptors import Timer, open_signals, read_signal
+from controlplane.arc.kernel.descriptors import Timer, WallClock, open_signals, read_signal
 from controlplane.arc.kernel.events import COUNT_STREAM, STREAM_KEY, VALUE_STREAM
 from controlplane.arc.kernel.links import Links
 from controlplane.arc.kernel.psi import Psi
@@ -95,8 +95,9 @@ class Arc:
         )
         self._losses = Losses(self._sensors, self.journal.must_append, self._feeling, root)
         self._sources = self._make_sources()
-        self._timer = Timer()
+        self._timer, self._wall_clock = Timer(), WallClock()
         self.loop.add(self._timer.fd, self._timer.expired)
+        self.loop.add(self._wall_clock.fd, self._clock_set)
         self._doorbell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._plane = Plane(
             *(self.loop, self._doorbell, boot.config, self._signals_fd, self._received, time.monotonic_ns)
@@ -322,6 +323,7 @@ class Arc:
     def _notice(
         self, name: str, text: str, severity: Severity = "info", **attributes: str | float | bool
     ) -> None:
+        """To the journal alone: the plane tells it, for whoever reads standard error may stand still."""
         now = time.monotonic_ns()
         self.journal.must_append(
             Notice(
@@ -332,7 +334,6 @@ class Arc:
                 attributes={key: value for key, value in attributes.items() if value != ""},
             )
         )
-        print(f"reflexarc: {name}: {text}", file=sys.stderr, flush=True)
 
     def status(self) -> Status:
         """One snapshot."""
@@ -370,6 +371,11 @@ class Arc:
             journal_dropped=self.journal.dropped,
             policy_error=self._policy_error,
         )
+
+    def _clock_set(self) -> None:
+        """A segment has one offset to the wall clock."""
+        if self._wall_clock.was_set():
+            self.journal.begin_anew()
 
     def _signalled(self, number: int) -> None:
         if number != signal.SIGHUP:

@@ -36,6 +36,8 @@ class _InReflex(_Record, frozen=True, kw_only=True):
 class Finding(_InReflex, frozen=True, kw_only=True):
     """A test that fired. Its span is the root of the trace."""
 
+    parent_id: bytes = b""
+    """Span of whoever asked for the reflex and whose trace it goes on with; empty: it began by itself."""
     decided_ns: int
     rule: str
     signal: str
