@@ -254,7 +254,7 @@ class Plane:
             status=status,
             health=dict(self._condition.serving),
             journal_bytes=self._journal.size,
-            journal_missing=tally.missing,
+            journal_missing=tally.missing + tally.lacking,
             journal_undecodable=tally.undecodable,
             journal_write_errors=tally.write_errors,
             backlog_bytes=exporter.backlog if exporter else 0,
