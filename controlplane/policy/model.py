@@ -151,7 +151,7 @@ class StepSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     as_: str | None = msgspec.field(default=None, name="as")
     """Account it runs as; nobody unless given."""
     rate: Limit | None = None
-    """What a cgroup or an interface may send, a second."""
+    """What a cgroup may send and receive, each, or an interface may send; a second."""
     allow: tuple[str, ...] = ()
     """Networks that a quarantined cgroup may still talk to."""
     interface: str = ""
