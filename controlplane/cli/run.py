@@ -15,8 +15,8 @@ from controlplane.arc.kernel.cgroups import find_mount
 from controlplane.cli import host
 from controlplane.cli.exits import CliError, Exit, Subparsers
 from controlplane.compiler.installed import installed, package
-from controlplane.link.account import AccountError, account, require_reachable
-from controlplane.link.config import Config
+from controlplane.link.account import Account, AccountError, account, require_reachable, require_readable
+from controlplane.link.config import Config, Tls
 from controlplane.link.rules import Boot, RuleSet
 from controlplane.link.signals import known_with
 from controlplane.policy import settings
@@ -132,8 +132,22 @@ def check_account(config: Config) -> None:
         plane = account(config.plane_user)
         for directory in (config.runtime_dir, config.state_dir):
             require_reachable(directory, plane)
+        if config.metrics_tls is not None:
+            check_tls(config.metrics_tls, plane)
     except AccountError as error:
         raise CliError(str(error), error.hint, Exit.BAD_POLICY) from None
+
+
+def check_tls(files: Tls, plane: Account) -> None:
+    """The plane can read the files, and they can be used. Raises CliError or AccountError."""
+    for name in (files.cert, files.key, files.client_ca):
+        require_readable(name, plane)
+    from controlplane.plane.tls import TlsError, context_of
+
+    try:
+        context_of(files)
+    except TlsError as error:
+        raise CliError(f"metrics_tls: {error}", error.hint, Exit.BAD_POLICY) from None
 
 
 def become_arc(boot: Boot) -> NoReturn:

@@ -46,9 +46,27 @@ def require_reachable(path: str, owner: Account) -> None:
             entry = folder.stat()
         except FileNotFoundError:
             continue
-        shift = 6 if entry.st_uid == owner.uid else 3 if entry.st_gid == owner.gid else 0
-        if not entry.st_mode >> shift & os.X_OK:
+        if not _bits(entry, owner) & os.X_OK:
             raise AccountError(
                 f"{path} cannot be reached by the unprivileged process (uid {owner.uid}): {folder} is closed",
                 f"chmod a+x {folder}, or choose another directory",
             )
+
+
+def require_readable(path: str, owner: Account) -> None:
+    """Raises AccountError when the account could not read the file, or there is none."""
+    real = Path(path).resolve()
+    try:
+        entry = real.stat()
+    except OSError as error:
+        raise AccountError(f"{path} cannot be read: {error.strerror}", "name a file that is there") from None
+    require_reachable(str(real), owner)
+    if not _bits(entry, owner) & os.R_OK:
+        hint = f"chgrp {owner.gid} {path} and chmod g+r {path}"
+        raise AccountError(f"{path} cannot be read by the unprivileged process (uid {owner.uid})", hint)
+
+
+def _bits(entry: os.stat_result, owner: Account) -> int:
+    """Of the mode, those which the kernel looks at for this account."""
+    shift = 6 if entry.st_uid == owner.uid else 3 if entry.st_gid == owner.gid else 0
+    return entry.st_mode >> shift
