@@ -169,7 +169,7 @@ def test_certificates_must_be_of_use_to_the_plane(capsys: pytest.CaptureFixture[
         Path(good.key).chmod(0o600)
         status, said = refusal(good)
         assert status == Exit.BAD_POLICY
-        assert said.startswith(f"{good.key} cannot be read by the unprivileged process")
+        assert said.startswith(f"metrics_tls: {good.key} cannot be read by the unprivileged process")
 
 
 def test_without_bcc_its_loader_is_refused() -> None:

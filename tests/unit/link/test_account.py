@@ -2,20 +2,11 @@
 
 import os
 import pwd
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from controlplane.link.account import (
-    FALLBACK_ID,
-    Account,
-    AccountError,
-    account,
-    require_reachable,
-    require_readable,
-)
+from controlplane.link.account import FALLBACK_ID, Account, AccountError, account, require_reachable
 
 
 def test_unknown_account_is_refused_with_a_hint() -> None:
@@ -45,26 +36,3 @@ def test_a_closed_folder_is_named_with_a_hint(tmp_path: Path) -> None:
     with pytest.raises(AccountError, match=f"{closed} is closed") as caught:
         require_reachable(str(closed / "run" / "deep"), Account(FALLBACK_ID, FALLBACK_ID))
     assert f"chmod a+x {closed}" in caught.value.hint
-
-
-@pytest.fixture
-def open_path() -> Iterator[Path]:
-    """A folder that everybody may enter, as those of pytest are not."""
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
-
-
-def test_a_file_must_be_there_and_open_to_the_account(open_path: Path) -> None:
-    us, stranger = Account(os.getuid(), os.getgid()), Account(FALLBACK_ID, FALLBACK_ID)
-    file, link = open_path / "file", open_path / "link"
-    link.symlink_to(file)
-    with pytest.raises(AccountError, match="cannot be read: No such file"):
-        require_readable(str(link), us)
-    file.touch(mode=0o600)
-    require_readable(str(link), us)
-    with pytest.raises(AccountError, match=f"{link} cannot be read by") as caught:
-        require_readable(str(link), stranger)
-    assert "chmod g+r" in caught.value.hint
-    file.chmod(0o644)
-    require_readable(str(link), stranger)
