@@ -33,7 +33,9 @@ class Tally:
     records: int = 0
     undecodable: int = 0
     missing: int = 0
-    """Records the arc wrote and had to drop before they were copied."""
+    """Records the arc wrote and had to drop before they were copied; a later record showed the gap."""
+    lacking: int = 0
+    """As `missing`, of a gap that grows while the disk refuses."""
     write_errors: int = 0
     place: Cursor = field(default_factory=Cursor)
 
@@ -103,8 +105,11 @@ class Pump:
                 await self._synced()
         except OSError as error:
             self.tally.write_errors += 1
+            with suppress(OSError):  # the head may be what is broken
+                self.tally.lacking = await self._in_thread(lambda: self._journal.missing(self.tally.place))
             self._trouble(f"the journal cannot be kept: {error.strerror or error}")
             return False
+        self.tally.lacking = 0
         self._trouble("")
         return True
 
