@@ -165,11 +165,13 @@ async def _break(sink: Collector, done: Torture, random: Random) -> None:
 
 
 def _counted(name: str, fault: Fault, done: Torture) -> Fault:
+    """Of what a fault would take, poison is refused all the same."""
+
     async def counted(
         request: ExportLogsServiceRequest, context: Context
     ) -> ExportLogsServiceResponse | None:
         done.faults[name] += 1
-        return await fault(request, context)
+        return await fault(request, context) or await poison(is_poison)(request, context)
 
     return counted
 
