@@ -10,8 +10,8 @@ from typing import assert_never
 
 import msgspec
 
-from controlplane.arc.reflex.engine import Engine
 from controlplane.arc.reflex.journal import Journal
+from controlplane.arc.reflex.taking_up import TakingUp
 from controlplane.arc.rulebook import RuleBook
 from controlplane.arc.status import StreamReader, rules_page
 from controlplane.link.frames import (
@@ -30,6 +30,7 @@ from controlplane.link.frames import (
     Status,
     UndoActs,
 )
+from controlplane.link.placing import misplaced
 from controlplane.link.rules import Rule, problems, signals_of
 
 
@@ -39,7 +40,7 @@ class Commands:
     def __init__(
         self,
         book: RuleBook,
-        engine: Engine,
+        engine: TakingUp,
         journal: Journal,
         streams: StreamReader,
         signals: Container[str],
@@ -83,6 +84,8 @@ class Commands:
 
     def _apply(self, command: ApplyRule) -> Result:
         found = problems(command.rule)
+        if fault := misplaced(command.rule):
+            found.append(f"{fault.at}: {fault.message}")
         if found:
             return Refused("invalid", "; ".join(found))
         for signal in signals_of(command.rule):

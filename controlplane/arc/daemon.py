@@ -19,6 +19,7 @@ from controlplane.arc.kernel.denials import Denials
 from controlplane.arc.kernel.descriptors import Timer, open_signals, read_signal
 from controlplane.arc.kernel.events import COUNT_STREAM, STREAM_KEY, VALUE_STREAM
 from controlplane.arc.kernel.links import Links
+from controlplane.arc.kernel.placements import Placements
 from controlplane.arc.kernel.psi import Psi
 from controlplane.arc.kernel.reaping import Reaper
 from controlplane.arc.kernel.sensors import Sensors
@@ -31,13 +32,14 @@ from controlplane.arc.monitor.confirming import sentinels
 from controlplane.arc.monitor.gates import gates_for
 from controlplane.arc.monitor.streams import Monitor, Place
 from controlplane.arc.policy_folder import PolicyFolder
-from controlplane.arc.reflex.engine import Engine
 from controlplane.arc.reflex.evidence import Gathering
 from controlplane.arc.reflex.guards import Breaker, Confirmation, Guards, Protection
 from controlplane.arc.reflex.holdings import Holdings
+from controlplane.arc.reflex.in_kernel import InKernel
 from controlplane.arc.reflex.journal import Journal, read_records
 from controlplane.arc.reflex.recover import left_in_force, undo_left
 from controlplane.arc.reflex.repertoire import acts_on
+from controlplane.arc.reflex.taking_up import TakingUp
 from controlplane.arc.rehearsal import rehearse
 from controlplane.arc.rulebook import RuleBook
 from controlplane.arc.runtime import RuntimeFolder
@@ -73,7 +75,7 @@ class Arc:
         watched = self._sensors.sensor("process").map_fd("watched")
         self._watched = None if watched is None else Watched(watched)
         self._reaper = Reaper()
-        self._denials = Denials()
+        self._denials = Denials(shared=self._sensors.shared())
         self._acts = acts_on(self._cgroups, self._watched, self._reaper, self._denials)
         self._protection = Protection(self._cgroups, boot.config.protect)
         self._book = RuleBook(boot.rules.rules)
@@ -87,6 +89,13 @@ class Arc:
             *(self._cgroups, self._monitor, self.engine, self._protection, self._bookmaker),
             self._known_signals,
         )
+        shared = self._sensors.shared()
+        self._in_kernel = InKernel(
+            *(Placements(shared) if "placed" in shared else None, self._denials, self._monitor, self.engine),
+            *(self._acts, self._protection, boot.config),
+        )
+        self._feeling.followers.append(self._in_kernel)
+        self._feeling.acted, self._feeling.protected = self._in_kernel.take_up, self._in_kernel.protected
         self.loop = Loop(self._sensors.open_ring(), self._feeling.must_feel, self._settle)
         root = self._cgroups.id_of("/")
         self._losses = Losses(self._sensors, self.journal.must_append, self._feeling, root)
@@ -138,7 +147,7 @@ class Arc:
             if place.cgroup:
                 yield place.cgroup, place.path
 
-    def _make_engine(self) -> tuple[Engine, Journal, int]:
+    def _make_engine(self) -> tuple[TakingUp, Journal, int]:
         """Undo what a predecessor left before anything new can happen, then begin a journal of our own."""
         config = self._config
         left = left_in_force(read_records(self._folder.journal_fd))
@@ -156,7 +165,7 @@ class Arc:
         breaker = Breaker(config.breaker_acts, config.breaker_window_s * NS)
         known = self._known_signals
         guards = Guards(self._protection, Confirmation(self._monitor.must_confirmed), breaker)
-        engine = Engine(self._acts, guards, journal, holdings, config.mode, known)
+        engine = TakingUp(self._acts, guards, journal, holdings, config.mode, known)
         return engine, journal, len(undone)
 
     def _make_commands(self) -> Commands:
@@ -236,6 +245,7 @@ class Arc:
         if taken >= STORM:
             self._losses.look()
         self.engine.tend()
+        self._in_kernel.tend()
         self._reaper.tend()
         self._baselines.tend(now)
         self._gathering.tell(now)
@@ -306,8 +316,9 @@ class Arc:
         for place in list(self._monitor.places.values()):
             self.loop.must_breathe()
             self.engine.prepare(place)
-        felt = (*rules, *sentinels(rules))
-        self._sensors.set_gates(gates_for(felt, self._sensors.numbers))
+        self._in_kernel.follow(rules, self.loop.must_breathe)
+        felt = (*self._in_kernel.left(rules), *sentinels(rules))
+        self._sensors.set_gates(self._in_kernel.opened(gates_for(felt, self._sensors.numbers)))
         for source in self._sources:
             source.follow(felt)
         self.engine.stop_acting(

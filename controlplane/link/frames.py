@@ -4,6 +4,8 @@ One msgpack message per SOCK_SEQPACKET datagram. Everything here is best effort 
 not be lost is in the journal.
 """
 
+from typing import Literal
+
 import msgspec
 
 from controlplane.link.config import Mode
@@ -217,6 +219,8 @@ class RuleStatus(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     """Why it cannot run here (its sensor is missing); empty when it can."""
     budget: BudgetStatus = BudgetStatus(0)
+    where: Literal["kernel", "userspace"] = "userspace"
+    """Who carries it out."""
 
 
 class Rules(msgspec.Struct, frozen=True, tag=True):
