@@ -13,13 +13,13 @@ from controlplane.arc import status as answers
 from controlplane.arc.baselines import Baselines
 from controlplane.arc.children import Plane
 from controlplane.arc.commands import Commands
+from controlplane.arc.encoding import Encoding
 from controlplane.arc.feeling import Feeling
 from controlplane.arc.kernel.cgroups import Cgroups, find_mount
 from controlplane.arc.kernel.denials import Denials
-from controlplane.arc.kernel.descriptors import Timer, open_signals, read_signal
+from controlplane.arc.kernel.descriptors import Timer, WallClock, open_signals, read_signal
 from controlplane.arc.kernel.events import COUNT_STREAM, STREAM_KEY, VALUE_STREAM
 from controlplane.arc.kernel.links import Links
-from controlplane.arc.kernel.placements import Placements
 from controlplane.arc.kernel.psi import Psi
 from controlplane.arc.kernel.reaping import Reaper
 from controlplane.arc.kernel.sensors import Sensors
@@ -37,6 +37,7 @@ from controlplane.arc.reflex.guards import Breaker, Confirmation, Guards, Protec
 from controlplane.arc.reflex.holdings import Holdings
 from controlplane.arc.reflex.in_kernel import InKernel
 from controlplane.arc.reflex.journal import Journal, read_records
+from controlplane.arc.reflex.network import Prepared
 from controlplane.arc.reflex.recover import left_in_force, undo_left
 from controlplane.arc.reflex.repertoire import acts_on
 from controlplane.arc.reflex.taking_up import TakingUp
@@ -47,6 +48,7 @@ from controlplane.link.account import account
 from controlplane.link.config import Config
 from controlplane.link.frames import COMMANDS, ENCODER, Changed, Reply, Status
 from controlplane.link.malformed import MALFORMED
+from controlplane.link.placing import denies
 from controlplane.link.records import Notice
 from controlplane.link.rules import NS, Boot, RuleSet
 from controlplane.link.signal_table import write_signals
@@ -75,8 +77,8 @@ class Arc:
         watched = self._sensors.sensor("process").map_fd("watched")
         self._watched = None if watched is None else Watched(watched)
         self._reaper = Reaper()
-        self._denials = Denials(shared=self._sensors.shared())
-        self._acts = acts_on(self._cgroups, self._watched, self._reaper, self._denials)
+        self._denials, self._prepared = Denials(shared=self._sensors.shared()), Prepared()
+        self._acts = acts_on(*(self._cgroups, self._watched, self._reaper), self._denials, self._prepared)
         self._protection = Protection(self._cgroups, boot.config.protect)
         self._book = RuleBook(boot.rules.rules)
         self._monitor = Monitor(self._sensors.numbers)
@@ -89,19 +91,21 @@ class Arc:
             *(self._cgroups, self._monitor, self.engine, self._protection, self._bookmaker),
             self._known_signals,
         )
-        shared = self._sensors.shared()
         self._in_kernel = InKernel(
-            *(Placements(shared) if "placed" in shared else None, self._denials, self._monitor, self.engine),
-            *(self._acts, self._protection, boot.config),
+            *(self._sensors.shared(), self._denials, self._monitor, self.engine, self._acts),
+            *(self._protection, boot.config),
         )
-        self._feeling.followers.append(self._in_kernel)
-        self._feeling.acted, self._feeling.protected = self._in_kernel.take_up, self._in_kernel.protected
+        self._in_kernel.attend(self._feeling)
         self.loop = Loop(self._sensors.open_ring(), self._feeling.must_feel, self._settle)
         root = self._cgroups.id_of("/")
+        self._encoding = Encoding(
+            self.loop, self._prepared, lambda reason: self._notice("messages.failed", reason, "error")
+        )
         self._losses = Losses(self._sensors, self.journal.must_append, self._feeling, root)
         self._sources = self._make_sources()
-        self._timer = Timer()
+        self._timer, self._wall_clock = Timer(), WallClock()
         self.loop.add(self._timer.fd, self._timer.expired)
+        self.loop.add(self._wall_clock.fd, self._clock_set)
         self._doorbell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._plane = Plane(
             *(self.loop, self._doorbell, boot.config, self._signals_fd, self._received, time.monotonic_ns)
@@ -122,8 +126,7 @@ class Arc:
         """Sensors beside those of the ring. They listen to nothing before rules are in force."""
         values = self._sensors.shared_map("values", STREAM_KEY.size, VALUE_STREAM.size)
         psi = Psi(
-            *(self._cgroups, self.loop, self._feeling.must_feel, self._known, values),
-            self._close_files,
+            *(self._cgroups, self.loop, self._feeling.must_feel, self._known, values), self._close_files
         )
         self._feeling.followers.append(psi)
 
@@ -153,13 +156,8 @@ class Arc:
         left = left_in_force(read_records(self._folder.journal_fd))
         undone = list(undo_left(left, self._acts))
         holdings = Holdings()
-        journal = Journal(
-            self._folder.journal_fd,
-            config.journal_head_bytes,
-            config.journal_head_segments,
-            self._folder.gid,
-            holdings.intents,
-        )
+        sizes = config.journal_head_bytes, config.journal_head_segments
+        journal = Journal(self._folder.journal_fd, *sizes, self._folder.gid, holdings.intents)
         for record in undone:
             journal.must_append(record)
         breaker = Breaker(config.breaker_acts, config.breaker_window_s * NS)
@@ -169,9 +167,7 @@ class Arc:
         return engine, journal, len(undone)
 
     def _make_commands(self) -> Commands:
-        missing = {
-            name: sensor.reason for sensor in self._sensors.all if sensor.reason for name in sensor.signals
-        }
+        missing = {name: each.reason for each in self._sensors.all if each.reason for name in each.signals}
         return Commands(
             *(self._book, self.engine, self.journal, self._streams, self._known_signals, missing),
             *(self.status, self._rules_changed),
@@ -309,9 +305,10 @@ class Arc:
     def _put_rules_in_force(self) -> None:
         """Rules that may no longer act lose what they have in force and all further steps."""
         rules = self._book.rules()
-        enforced = [rule for rule in rules if self.engine.effective_mode(rule) == "enforce"]
-        self._denials.follow(wanted=any(step.act == "deny" for rule in enforced for step in rule.ladder))
+        enforced = {rule.name: rule for rule in rules if self.engine.effective_mode(rule) == "enforce"}
+        self._denials.follow(wanted=any(map(denies, enforced.values())))
         self.engine.set_rules(rules)
+        self._encoding.follow(rules)
         self._monitor.set_rules(rules, self.loop.must_breathe)
         for place in list(self._monitor.places.values()):
             self.loop.must_breathe()
@@ -321,13 +318,12 @@ class Arc:
         self._sensors.set_gates(self._in_kernel.opened(gates_for(felt, self._sensors.numbers)))
         for source in self._sources:
             source.follow(felt)
-        self.engine.stop_acting(
-            {rule.name for rule in enforced}, "policy" if self.engine.mode == "enforce" else "mode"
-        )
+        self.engine.stop_acting(enforced, "policy" if self.engine.mode == "enforce" else "mode")
 
     def _notice(
         self, name: str, text: str, severity: Severity = "info", **attributes: str | float | bool
     ) -> None:
+        """To the journal alone: the plane tells it, for whoever reads standard error may stand still."""
         now = time.monotonic_ns()
         self.journal.must_append(
             Notice(
@@ -338,7 +334,6 @@ class Arc:
                 attributes={key: value for key, value in attributes.items() if value != ""},
             )
         )
-        print(f"reflexarc: {name}: {text}", file=sys.stderr, flush=True)
 
     def status(self) -> Status:
         """One snapshot."""
@@ -376,6 +371,11 @@ class Arc:
             journal_dropped=self.journal.dropped,
             policy_error=self._policy_error,
         )
+
+    def _clock_set(self) -> None:
+        """A segment has one offset to the wall clock."""
+        if self._wall_clock.was_set():
+            self.journal.begin_anew()
 
     def _signalled(self, number: int) -> None:
         if number != signal.SIGHUP:

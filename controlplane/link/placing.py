@@ -50,6 +50,11 @@ def _words(step: Step, rule: Rule) -> str:
     return "kill with grace" if step.grace_ns else f"kill a whole {rule.per}"
 
 
+def denies(rule: Rule) -> bool:
+    """Whether it may deny something, now or later in its ladder."""
+    return any(step.act == "deny" for step in rule.ladder)
+
+
 def misplaced(rule: Rule) -> Fault | None:
     """What is wrong with `where: kernel`; None where nothing is."""
     return why_not(rule) if rule.where == "kernel" else None

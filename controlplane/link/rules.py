@@ -11,6 +11,7 @@ import msgspec
 
 from controlplane.link.amounts import Amount, misfits
 from controlplane.link.config import Config, Mode
+from controlplane.link.reach import Network, unreachable
 from controlplane.link.user_sensors import UserSensor
 
 NS = 1_000_000_000
@@ -30,10 +31,22 @@ WHOLE = 10_000
 """Hundredths of a percent that a share may come to."""
 
 ActName = Literal[
-    "observe", "reweigh", "limit-cpu", "limit-memory", "limit-pids", "limit-io", "deny", "freeze", "kill"
+    "observe",
+    "reweigh",
+    "limit-cpu",
+    "limit-memory",
+    "limit-pids",
+    "limit-io",
+    "shape",
+    "quarantine",
+    "deny",
+    "freeze",
+    "kill",
 ]
 IRREVERSIBLE: frozenset[str] = frozenset({"kill"})
-OF_CGROUPS: frozenset[str] = frozenset({"limit-cpu", "limit-memory", "limit-pids", "limit-io", "deny"})
+OF_CGROUPS: frozenset[str] = frozenset(
+    {"limit-cpu", "limit-memory", "limit-pids", "limit-io", "shape", "quarantine", "deny"}
+)
 Deniable = Literal["fork", "exec", "connect"]
 DENIABLE: tuple[Deniable, ...] = get_args(Deniable)
 
@@ -113,6 +126,10 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Between SIGTERM and SIGKILL; 0: SIGKILL at once."""
     amounts: tuple[Amount, ...] = ()
     """What it sets, all of it or nothing."""
+    allow: tuple[Network, ...] = ()
+    """Whom a quarantined cgroup may still talk to."""
+    interface: str = ""
+    """Which one is shaped, in the victim's own network; empty: what the cgroup itself sends and receives."""
     what: Literal["", Deniable] = ""
     """What a deny denies."""
 
@@ -351,6 +368,8 @@ def _denial_faults(at: str, step: Step) -> Iterator[Fault]:
 
 
 def _step_faults(at: str, step: Step) -> Iterator[Fault]:
+    for key, message, hint in unreachable(step.act, step.allow, step.interface):
+        yield Fault(f"{at}.{key}", message, hint)
     if step.grace_ns and step.act != "kill":
         yield Fault(f"{at}.grace", f"{step.act} gives no grace", "leave `grace` out")
     if not 0 <= step.grace_ns <= MAX_GRACE_NS:
@@ -358,7 +377,14 @@ def _step_faults(at: str, step: Step) -> Iterator[Fault]:
     if not 0 <= step.after_ns <= MAX_SPAN_NS:
         yield Fault(f"{at}.after", "must be between 0s and 7d")
     match step.act:
-        case "freeze" | "deny" | "reweigh" | "limit-cpu" | "limit-memory" | "limit-pids" | "limit-io":
+        case (
+            "freeze"
+            | "deny"
+            | "reweigh"
+            | "shape"
+            | "quarantine"
+            | ("limit-cpu" | "limit-memory" | "limit-pids" | "limit-io")
+        ):
             if not 1 <= step.for_ns <= MAX_SPAN_NS:
                 message = f"a {step.act} needs an end, at most 7d"
                 yield Fault(f"{at}.for", message, "write for example `for: 10s`")

@@ -11,7 +11,7 @@ import socket
 import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, closing, suppress
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +25,8 @@ from controlplane.plane.journal import Journal
 from controlplane.plane.pump import Pump
 from controlplane.plane.story import Story
 from controlplane.plane.telemetry import settings
-from controlplane.plane.telemetry.collector import Collector
+from controlplane.plane.telemetry.connect import collector_for
+from controlplane.plane.telemetry.console import Console, console_for
 from controlplane.plane.telemetry.export import Exporter, Paths
 from controlplane.plane.telemetry.logs import Logs, node_resource
 from controlplane.plane.telemetry.metrics import Snapshot
@@ -45,10 +46,12 @@ log = logging.getLogger("reflexarc.plane")
 
 def serve(config: Config, environ: Mapping[str, str], known: Known, *, link: int, doorbell: int) -> int:
     """Run until SIGTERM or the end of the link; the exit code."""
-    logging.basicConfig(format="reflexarc plane: %(message)s", level=logging.INFO)
     try:
         config = settings.with_environment(config, environ)
-        asyncio.run(_serve(config, known, socket.socket(fileno=link), doorbell))
+        logs = Logs(node_resource(config.export.resource))
+        with closing(console_for(config, logs)) as console:
+            logging.basicConfig(handlers=[console], level=console.level)
+            asyncio.run(_serve(config, known, socket.socket(fileno=link), doorbell, logs, console))
     except TlsError as error:
         sys.stderr.write(f"reflexarc plane: {error}\n  hint: {error.hint}\n")
         return 3
@@ -58,7 +61,9 @@ def serve(config: Config, environ: Mapping[str, str], known: Known, *, link: int
     return 0
 
 
-async def _serve(config: Config, known: Known, link: socket.socket, doorbell: int) -> None:
+async def _serve(
+    config: Config, known: Known, link: socket.socket, doorbell: int, logs: Logs, console: Console
+) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -66,7 +71,7 @@ async def _serve(config: Config, known: Known, link: socket.socket, doorbell: in
     with ThreadPoolExecutor(1, "work") as work, ThreadPoolExecutor(1, "disk") as disk:
         loop.set_default_executor(work)
         async with AsyncExitStack() as stack:
-            plane = Plane(config, known, Arc(link), disk, doorbell)
+            plane = Plane(config, known, Arc(link), disk, doorbell, logs, console)
             stack.callback(plane.close)
             await plane.listen(stack)
             await plane.run(stop)
@@ -76,7 +81,14 @@ class Plane:
     """The parts, each of which knows nothing of the others."""
 
     def __init__(
-        self, config: Config, known: Known, arc: Arc, disk: ThreadPoolExecutor, doorbell: int
+        self,
+        config: Config,
+        known: Known,
+        arc: Arc,
+        disk: ThreadPoolExecutor,
+        doorbell: int,
+        logs: Logs,
+        console: Console,
     ) -> None:
         self._config = config
         self._known = known
@@ -89,12 +101,13 @@ class Plane:
         self._journal = Journal(
             Path(config.runtime_dir) / "journal", state / "journal", config.journal_disk_bytes
         )
-        self._exporter = self._make_exporter(state) if config.export.endpoint else None
+        self._exporter = self._make_exporter(state, logs) if config.export.endpoint else None
         self._pump = Pump(
             self._journal,
             disk,
             doorbell,
             feed=self._story.feed,
+            live=console.tell,
             moved=lambda segment: arc.tell(lambda number: SegmentMoved(id=number, segment=segment)),
             opened=self._on_opened,
             synced=self._on_synced,
@@ -123,11 +136,11 @@ class Plane:
                 others.append(tasks.create_task(self._exporter.run()))
             await stop.wait()
             signal.setitimer(signal.ITIMER_REAL, STOP_S)
-            pumping.cancel()
+            self._pump.stop()
             with suppress(TimeoutError):
                 async with asyncio.timeout(DRAIN_S):
-                    await self._finish()
-            for task in others:
+                    await self._finish(pumping)
+            for task in (pumping, *others):
                 task.cancel()
 
     def close(self) -> None:
@@ -135,7 +148,8 @@ class Plane:
         self._arc.close()
         self._journal.close()
 
-    async def _finish(self) -> None:
+    async def _finish(self, pumping: asyncio.Task[None]) -> None:
+        await pumping
         await self._pump.drain()
         if self._exporter:
             await self._exporter.settled()
@@ -160,14 +174,13 @@ class Plane:
                 loop = asyncio.get_running_loop()
                 await loop.run_in_executor(self._disk, lambda: self._journal.make_room(None))
 
-    def _make_exporter(self, state: Path) -> Exporter:
+    def _make_exporter(self, state: Path, logs: Logs) -> Exporter:
         export = self._config.export
-        address, tls = settings.target(export.endpoint)
         return Exporter(
             self._journal,
             self._disk,
-            Logs(node_resource(export.resource)),
-            Collector(address, tls=tls, headers=export.headers, timeout_s=export.timeout_ms / 1000),
+            logs,
+            collector_for(export),
             Paths(state / "export.json", state / "dead-letter.otlp"),
             batch_bytes=export.batch_bytes,
             trouble=self._condition.trouble("collector"),
@@ -192,7 +205,7 @@ class Plane:
             status=status,
             health=dict(self._condition.serving),
             journal_bytes=self._journal.size,
-            journal_missing=tally.missing,
+            journal_missing=tally.missing + tally.lacking,
             journal_undecodable=tally.undecodable,
             journal_write_errors=tally.write_errors,
             backlog_bytes=exporter.backlog if exporter else 0,

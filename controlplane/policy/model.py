@@ -141,6 +141,12 @@ class StepSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     read: Limit | None = None
     """From every disk that the cgroup uses, a second."""
     write: Limit | None = None
+    rate: Limit | None = None
+    """What a cgroup or an interface may send, a second."""
+    allow: tuple[str, ...] = ()
+    """Networks that a quarantined cgroup may still talk to."""
+    interface: str = ""
+    """Of the victim's own network."""
     what: Deniable | None = None
     """Of a deny."""
 

@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +78,8 @@ class Node:
     root: Path
     writer: Writer
     written: int = 0
+    within: Callable[[list[str]], list[str]] = list
+    """Changes the command by which a plane is started."""
 
     def __post_init__(self) -> None:
         self.doorbell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -86,13 +88,13 @@ class Node:
     def state(self) -> Path:
         return self.root / "state"
 
-    def config(self, endpoint: str = "", **settings: object) -> Config:
+    def config(self, endpoint: str = "", *, export: Export = Export(), **settings: object) -> Config:  # noqa: B008 -- frozen
         base = Config(
             runtime_dir=str(self.root),
             state_dir=str(self.state),
             metrics="127.0.0.1:0",
             health="127.0.0.1:0",
-            export=Export(endpoint=endpoint, timeout_ms=2000),
+            export=msgspec.structs.replace(export, endpoint=endpoint, timeout_ms=2000),
         )
         return msgspec.structs.replace(base, **settings)
 
@@ -141,6 +143,15 @@ class Running:
                 if response.status == wanted:
                     return
 
+    async def metrics(self) -> dict[str, float]:
+        """Samples by name and labels, as they are scraped."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.ports["metrics"])
+        writer.write(b"GET /metrics HTTP/1.1\r\n\r\n")
+        lines = (await reader.read()).decode().partition("\r\n\r\n")[2].splitlines()
+        writer.close()
+        pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+        return {name: float(value) for name, _, value in pairs}
+
     def status(self) -> dict[str, str]:
         """/proc/<pid>/status."""
         lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
@@ -158,8 +169,7 @@ async def plane(where: Node, config: Config, **environment: str) -> AsyncIterato
     names = ("--link-fd", "--doorbell-fd", "--config-fd")
     arguments = [text for pair in zip(names, map(str, descriptors), strict=True) for text in pair]
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "controlplane.plane", *arguments),
+        *where.within([sys.executable, "-m", "controlplane.plane", *arguments]),
         pass_fds=descriptors,
         env={**os.environ, **environment},
         stderr=asyncio.subprocess.PIPE,

@@ -4,11 +4,12 @@ Settled when rules change and when cgroups are born, and kept in the kernel's ma
 nobody has to be asked.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 import msgspec
 
+from controlplane.arc.feeling import Feeling
 from controlplane.arc.kernel.denials import NUMBERS as DENIED
 from controlplane.arc.kernel.denials import Denials
 from controlplane.arc.kernel.events import ActInKernel, Event, Gate, ModeInKernel, Placed, TestInKernel
@@ -49,7 +50,7 @@ class InKernel:
 
     def __init__(
         self,
-        placements: Placements | None,
+        shared: Mapping[str, int],
         denials: Denials,
         monitor: Monitor,
         engine: TakingUp,
@@ -57,8 +58,8 @@ class InKernel:
         protection: Protection,
         config: Config,
     ) -> None:
-        """Without `placements` the arc carries out everything."""
-        self._placements = placements
+        """`shared`: maps of the sensors; bcc's have none for this, and leave everything to the arc."""
+        self._placements = Placements(shared) if "placed" in shared else None
         self._denials = denials
         self._monitor = monitor
         self._engine = engine
@@ -71,6 +72,11 @@ class InKernel:
         self._scopes: dict[int, int] = {}
         self._ids = 0
         self._crowded = False
+
+    def attend(self, feeling: Feeling) -> None:
+        """Be told of cgroups, of protected processes, and of what the kernel did."""
+        feeling.followers.append(self)
+        feeling.acted, feeling.protected = self.take_up, self.protected
 
     def follow(self, rules: Iterable[Rule], breathe: Callable[[], None]) -> None:
         """Put rules in force, once the monitor has settled who looks where."""

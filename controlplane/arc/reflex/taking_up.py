@@ -13,7 +13,7 @@ import msgspec
 from controlplane.arc.kernel.events import Event, Outcome
 from controlplane.arc.monitor.streams import NOBODY, Place
 from controlplane.arc.monitor.tests import Test
-from controlplane.arc.reflex.denying import change_of
+from controlplane.arc.reflex.denying import must_change
 from controlplane.arc.reflex.engine import Engine, must_victim
 from controlplane.arc.reflex.plans import Plan, Rung
 from controlplane.arc.reflex.telling import Evidence, Reflex, must_intent, must_outcome
@@ -122,7 +122,7 @@ class TakingUp(Engine):
     def _intent(self, reflex: Reflex, rung: Rung, taken: Taken, mode: Mode) -> Intent:
         changes: tuple[Change, ...] = ()
         if rung.step.act == "deny" and mode == "enforce":
-            changes = self.holdings.must_changes(reflex.victim, (change_of(rung.step),))
+            changes = self.holdings.must_changes(reflex.victim, (must_change(rung.step),))
         span = self._identities.must_span()
         intent = must_intent(reflex, rung.number, rung.step, mode, changes, span)
         return msgspec.structs.replace(intent, time_ns=taken.decided_ns)

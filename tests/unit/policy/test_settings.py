@@ -54,7 +54,19 @@ def test_not_addresses(text: str) -> None:
         ({"protect": ("sshd", "")}, "protect[1]"),
         ({"protect": ("/usr/sbin/sshd",)}, "protect[0]"),
         ({"export": Export(endpoint="127.0.0.1:4317")}, "export.endpoint"),
+        ({"export": Export(endpoint="https://c:1", ca="ca.pem")}, "export.ca"),
+        ({"export": Export(endpoint="http://c:1", ca="/ca.pem")}, "export.ca"),
+        ({"export": Export(endpoint="https://c:1", cert="/c.pem")}, "export.cert"),
+        ({"export": Export(endpoint="https://c:1", key="/k.pem")}, "export.key"),
     ],
 )
 def test_refused(fields: dict[str, Any], at: str) -> None:
     assert [fault.at for fault in faults(Config(**fields))] == [at]
+
+
+def test_half_a_certificate_says_what_is_missing() -> None:
+    (fault,) = faults(Config(export=Export(endpoint="https://c:1", cert="/c.pem")))
+    assert (fault.message, fault.hint) == (
+        "needs export.key beside it",
+        "name both files, or neither",
+    )
