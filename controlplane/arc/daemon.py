@@ -2,18 +2,18 @@
 
 import os
 import signal
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from typing import Final, Literal
 
 from controlplane import __version__
-from controlplane.arc import realtime
+from controlplane.arc import announcing, realtime
 from controlplane.arc import status as answers
 from controlplane.arc.baselines import Baselines
 from controlplane.arc.children import Plane
 from controlplane.arc.commands import Commands
 from controlplane.arc.encoding import Encoding
+from controlplane.arc.errands import Errands
 from controlplane.arc.feeling import Feeling
 from controlplane.arc.kernel.cgroups import Cgroups, find_mount
 from controlplane.arc.kernel.denials import Denials
@@ -33,6 +33,7 @@ from controlplane.arc.monitor.gates import gates_for
 from controlplane.arc.monitor.streams import Monitor, Place
 from controlplane.arc.policy_folder import PolicyFolder
 from controlplane.arc.reflex.evidence import Gathering
+from controlplane.arc.reflex.finishing import Finishing, take_back_hooks
 from controlplane.arc.reflex.guards import Breaker, Confirmation, Guards, Protection
 from controlplane.arc.reflex.holdings import Holdings
 from controlplane.arc.reflex.in_kernel import InKernel
@@ -44,7 +45,6 @@ from controlplane.arc.reflex.taking_up import TakingUp
 from controlplane.arc.rehearsal import rehearse
 from controlplane.arc.rulebook import RuleBook
 from controlplane.arc.runtime import RuntimeFolder
-from controlplane.link.account import account
 from controlplane.link.config import Config
 from controlplane.link.frames import COMMANDS, ENCODER, Changed, Reply, Status
 from controlplane.link.malformed import MALFORMED
@@ -56,6 +56,9 @@ from controlplane.link.signal_table import write_signals
 STORM: Final = 1024
 """Records in one wake-up after which losses are looked for."""
 
+STOP_SECONDS: Final = 5.0
+"""For programs that undo what others did."""
+
 Severity = Literal["debug", "info", "warn", "error"]
 
 
@@ -66,7 +69,7 @@ class Arc:
         self._started_ns = time.monotonic_ns()
         self._armed_ns = 0
         self._config: Config = boot.config
-        self._folder = RuntimeFolder(boot.config.runtime_dir, account(boot.config.plane_user))
+        self._folder = RuntimeFolder(boot.config)
         self._sensors = Sensors(loader=boot.config.loader, own=boot.sensors)
         self._known_signals = {signal.name: signal for signal in self._sensors.signals}
         self._signals_fd = write_signals(signal for sensor in boot.sensors for signal in sensor.signals)
@@ -84,7 +87,7 @@ class Arc:
         self._monitor = Monitor(self._sensors.numbers)
         self._policy_error = ""
         self._realtime_missing: list[str] = []
-        self.engine, self.journal, self._undone = self._make_engine()
+        self.engine, self.journal, self._undone = self._make_engine(boot.rules)
         self._monitor.adapted = self._adapted
         self._bookmaker = Bookmaker(self._sensors.bets)
         self._feeling = Feeling(
@@ -105,6 +108,7 @@ class Arc:
         self._sources = self._make_sources()
         self._timer, self._wall_clock = Timer(), WallClock()
         self.loop.add(self._timer.fd, self._timer.expired)
+        self._errands = Errands(self.loop, Finishing(self.engine, self.journal), boot.config.state_dir)
         self.loop.add(self._wall_clock.fd, self._clock_set)
         self._doorbell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._plane = Plane(
@@ -150,7 +154,7 @@ class Arc:
             if place.cgroup:
                 yield place.cgroup, place.path
 
-    def _make_engine(self) -> tuple[TakingUp, Journal, int]:
+    def _make_engine(self, rules: RuleSet) -> tuple[TakingUp, Journal, int]:
         """Undo what a predecessor left before anything new can happen, then begin a journal of our own."""
         config = self._config
         left = left_in_force(read_records(self._folder.journal_fd))
@@ -158,12 +162,12 @@ class Arc:
         holdings = Holdings()
         sizes = config.journal_head_bytes, config.journal_head_segments
         journal = Journal(self._folder.journal_fd, *sizes, self._folder.gid, holdings.intents)
-        for record in undone:
-            journal.must_append(record)
         breaker = Breaker(config.breaker_acts, config.breaker_window_s * NS)
         known = self._known_signals
         guards = Guards(self._protection, Confirmation(self._monitor.must_confirmed), breaker)
         engine = TakingUp(self._acts, guards, journal, holdings, config.mode, known)
+        for record in (*undone, *take_back_hooks(left, rules.rules, engine.jobs)):
+            journal.must_append(record)
         return engine, journal, len(undone)
 
     def _make_commands(self) -> Commands:
@@ -217,20 +221,13 @@ class Arc:
 
     def _tell_armed(self) -> None:
         took_ms = (self._armed_ns - self._started_ns) // 1_000_000
-        felt = " ".join(sensor.name for sensor in self._sensors.all if not sensor.reason)
-        mode = self.engine.mode
-        self._notice("arc.armed", f"in {took_ms} ms, mode {mode}, sensors {felt}", took_ms=took_ms, mode=mode)
-        if self._undone:
-            text = f"took back {self._undone} acts which a dead predecessor had left in force"
-            self._notice("arc.recovered", text, "warn", undone=self._undone)
-        for sensor in self._sensors.all:
-            if sensor.reason:
-                self._notice("sensor.disabled", f"{sensor.name}: {sensor.reason}", "warn")
+        told = announcing.news(
+            *(self._sensors, took_ms, self.engine.mode, self._undone, self._realtime_missing)
+        )
+        for name, text, severity, attributes in told:
+            self._notice(name, text, severity, **attributes)
         if self._config.debug:
-            for name, log in self._sensors.logs():
-                print(f"reflexarc: {name}: in full\n{log}", file=sys.stderr, flush=True)
-        if self._realtime_missing:
-            self._notice("arc.not_realtime", "; ".join(self._realtime_missing), "warn")
+            announcing.print_logs(self._sensors)
 
     def _settle(self, taken: int) -> None:
         """After each wake-up: what is due, the timer, the journal, the doorbell."""
@@ -245,8 +242,9 @@ class Arc:
         self._reaper.tend()
         self._baselines.tend(now)
         self._gathering.tell(now)
-        due, start = self.engine.next_due(), self._plane.next_start_ns
-        self._timer.must_arm(min(due, start) if due and start else due or start)
+        self._errands.tend(now)
+        dues = (self.engine.next_due(), self._errands.next_due(), self._plane.next_start_ns)
+        self._timer.must_arm(min((due for due in dues if due), default=0))
         if self.journal.dirty:
             self.journal.dirty = False
             self.journal.tend()
@@ -386,6 +384,7 @@ class Arc:
     def stop(self) -> None:
         """Undo, say so, let the plane finish, detach."""
         undone = self.engine.undo_where(lambda _: True, "stop")
+        self._errands.finish(STOP_SECONDS)
         self._losses.look()
         self._notice("arc.stopped", f"took back {undone} acts" if undone else "nothing was in force")
         self._settle(0)

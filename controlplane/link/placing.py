@@ -7,7 +7,8 @@ the event is about. What is known of a rule alone is decided here; what the mach
 from collections.abc import Sequence
 from typing import Final
 
-from controlplane.link.rules import Betting, Fault, Level, Rate, Rule, Step, is_learned
+from controlplane.link.faults import Fault
+from controlplane.link.rules import Betting, Level, Rate, Rule, Step, is_learned
 
 SIGNALS: Final = ("process.fork", "process.exec", "memory.reclaim_stall", "writeback.pause")
 """Felt where the culprit runs. A fork is its parent's, who runs then."""

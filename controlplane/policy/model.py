@@ -141,8 +141,17 @@ class StepSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     read: Limit | None = None
     """From every disk that the cgroup uses, a second."""
     write: Limit | None = None
+    amount: Limit | None = None
+    """Of memory to reclaim."""
+    run: tuple[str, ...] | None = None
+    """Of a hook: a program and its arguments."""
+    undo: tuple[str, ...] | None = None
+    """The program that takes back what the first did."""
+    timeout: Duration | None = None
+    as_: str | None = msgspec.field(default=None, name="as")
+    """Account it runs as; nobody unless given."""
     rate: Limit | None = None
-    """What a cgroup or an interface may send, a second."""
+    """What a cgroup may send and receive, each, or an interface may send; a second."""
     allow: tuple[str, ...] = ()
     """Networks that a quarantined cgroup may still talk to."""
     interface: str = ""

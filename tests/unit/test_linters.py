@@ -46,6 +46,7 @@ RARE: dict[str, str] = {
     "forget": "death of a cgroup",
     "begin": "first event of a stream",
     "calm": "an alarm is over",
+    "changes_of": "a program is to be started, which takes a thousand times as long",
     "counted": "in replay only",
     "is_learned": "one comparison, shared with the policy checks",
     "is_empty": "two comparisons, shared with the policy checks",

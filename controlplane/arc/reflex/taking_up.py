@@ -14,9 +14,9 @@ from controlplane.arc.kernel.events import Event, Outcome
 from controlplane.arc.monitor.streams import NOBODY, Place
 from controlplane.arc.monitor.tests import Test
 from controlplane.arc.reflex.denying import must_change
-from controlplane.arc.reflex.engine import Engine, must_victim
+from controlplane.arc.reflex.engine import Engine
 from controlplane.arc.reflex.plans import Plan, Rung
-from controlplane.arc.reflex.telling import Evidence, Reflex, must_intent, must_outcome
+from controlplane.arc.reflex.telling import Evidence, Reflex, must_intent, must_outcome, must_victim
 from controlplane.link.config import Mode
 from controlplane.link.records import Change, Guard, Intent
 from controlplane.link.rules import Betting, Rate, Rule
