@@ -2,12 +2,18 @@
 
 import msgspec
 
-from controlplane.link.records import Lost, Notice, Record, Suspect
+from controlplane.link.records import Audit, Call, Lost, Notice, Record, Suspect
 from tests.plane.writer import finding
 from tests.unit.plane import told
 
 _FOUND = msgspec.structs.replace(
-    finding(), stream="8:0 write", culprit=91, culprit_path="/hog", parent_id=b"\7" * 8, mode="enforce"
+    finding(),
+    repeats=117,
+    stream="8:0 write",
+    culprit=91,
+    culprit_path="/hog",
+    parent_id=b"\7" * 8,
+    mode="enforce",
 )
 _PATH = _FOUND.path
 _WHO = {"path": _PATH, "pid": 4242}
@@ -29,9 +35,31 @@ _NOTICES: dict[str, dict[str, str | int | float | bool]] = {
     "policy.deleted": {"actor": "uid:1000"},
     "policy.mode_changed": {"actor": "uid:1000"},
     "mode.changed": {"actor": "uid:1000"},
+    "tls.rotated": {},
+    "tls.refused": {},
+    "audit.dropped": {"count": 3},
 }
+_CALL = Call(
+    outcome="done",
+    request_id="5705e59acfb2a071",
+    method="/reflexarc.v1.Management/SetMode",
+    what="mode=MODE_OFF",
+    identity="spiffe://example.org/oncall",
+    role="operator",
+    origin="ipv4:192.0.2.7:50123",
+    code="OK",
+    detail="as it was said",
+)
 _FAILED = ("policy.rejected", "messages.failed")
-_WARNED = ("arc.recovered", "arc.not_realtime", "plane.restarted", "sensor.disabled", "baselines.unreadable")
+_WARNED = (
+    "arc.recovered",
+    "arc.not_realtime",
+    "plane.restarted",
+    "sensor.disabled",
+    "baselines.unreadable",
+    "tls.refused",
+    "audit.dropped",
+)
 
 EVERY: tuple[Record, ...] = (
     _FOUND,
@@ -45,6 +73,8 @@ EVERY: tuple[Record, ...] = (
     msgspec.structs.replace(told.undo(), ok=False, error="Permission denied"),
     msgspec.structs.replace(told.refused(), **_WHO),
     Lost(time_ns=told.EVENT_NS, sensor="process", reason="ring", count=9),
+    Audit(time_ns=told.EVENT_NS, call=_CALL),
+    Audit(time_ns=told.EVENT_NS, call=msgspec.structs.replace(_CALL, outcome="refused", count=7)),
     *(
         Notice(
             time_ns=told.EVENT_NS + number,
