@@ -12,8 +12,8 @@ from msgspec import Meta
 
 from controlplane.link.config import Mode
 
-Reason = Literal["timer", "command", "restart", "stop", "policy", "mode", "ended"]
-"""Why an act was taken back; `ended`: its victim is gone."""
+Reason = Literal["timer", "command", "restart", "stop", "policy", "mode", "ended", "failed"]
+"""Why an act was taken back; `ended`: its victim is gone, `failed`: a hook, perhaps half done."""
 
 Guard = Literal["protected", "breaker", "budget", "gone", "absent", "unconfirmed"]
 """What forbade an act; `budget`: too much is in force, `gone`: there was nobody left to act upon, `absent`:
@@ -55,6 +55,8 @@ class Finding(_InReflex, frozen=True, kw_only=True):
     culprit_path: str = ""
     count: int
     """Kernel events this finding's last record stood for."""
+    repeats: int = 0
+    """Records of the stream that fired since its last finding while it cooled down, and were not told."""
     value: float
     statistic: float
     threshold: float
@@ -93,6 +95,8 @@ class Intent(_InReflex, frozen=True, kw_only=True):
     """When it will be undone; 0: by hand, or never for an irreversible act."""
     mode: Mode
     event_ns: int
+    actor: str = ""
+    """Who asked for it by hand."""
     carried: bool = False
     """A repeat at the head of a new segment, for undo only: it happened once."""
 
@@ -104,6 +108,8 @@ class Outcome(_InReflex, frozen=True, kw_only=True):
     act: str
     ok: bool
     error: str = ""
+    detail: str = ""
+    """What a child that did it has seen: memory before and after, how a program ended, the name of a file."""
     event_ns: int
     decided_ns: int
 

@@ -46,6 +46,7 @@ RARE: dict[str, str] = {
     "forget": "death of a cgroup",
     "begin": "first event of a stream",
     "calm": "an alarm is over",
+    "changes_of": "a program is to be started, which takes a thousand times as long",
     "counted": "in replay only",
     "is_learned": "one comparison, shared with the policy checks",
     "is_empty": "two comparisons, shared with the policy checks",
@@ -60,6 +61,7 @@ RARE: dict[str, str] = {
     "padded": "arithmetic, shared with the readers of segments",
     "open_netlink": "first act in a network namespace",
     "path_of": "first event of a cgroup",
+    "protected": "a protected program was executed",
     "summarise": "so many values of a stream have come that its odds are made anew",
     "undo_where": "end of a reflex",
 }
