@@ -44,6 +44,10 @@ class Opened(NamedTuple):
     """This kernel has no cgroup.kill."""
     gentle: bool = False
     """SIGTERM, after which there is some time."""
+    message: bytes = b""
+    """What is sent, where an act sends something."""
+    namespace: int = 0
+    """Into which network namespace."""
 
 
 class ForeignValueError(Exception):

@@ -123,7 +123,7 @@ def test_a_notice_keeps_its_name_and_attributes() -> None:
         records.Notice(time_ns=1, name="arc.armed", severity="debug", attributes={"ms": 3}), OFFSET
     )
     assert event.name == "reflexarc.arc.armed"
-    assert event.attributes == {"ms": 3}
+    assert event.attributes == {"reflexarc.ms": 3}
     assert event.body == "arc.armed"
 
 
