@@ -49,7 +49,7 @@ COPY --from=assembled /image /
 LABEL org.opencontainers.image.title="reflexarc" \
       org.opencontainers.image.description="A node's reflex arc for Linux" \
       org.opencontainers.image.licenses="Apache-2.0 AND (GPL-2.0-only OR BSD-2-Clause)"
-ENV PYTHONDONTWRITEBYTECODE=1 LANG=C.UTF-8
+ENV PYTHONDONTWRITEBYTECODE=1 LANG=C.UTF-8 CRYPTOGRAPHY_OPENSSL_NO_LEGACY=1
 VOLUME ["/run/reflexarc", "/var/lib/reflexarc"]
 ENTRYPOINT ["/usr/bin/reflexarc"]
 CMD ["run"]

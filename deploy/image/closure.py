@@ -11,12 +11,12 @@ from typing import Final
 
 NAMED: Final = (
     *("encodings.ascii", "encodings.idna", "encodings.latin_1", "encodings.utf_8", "encodings.utf_8_sig"),
-    *("google._upb._message", "opentelemetry.context.contextvars_context", "runpy", "site"),
+    *("_cffi_backend", "google._upb._message", "opentelemetry.context.contextvars_context", "runpy", "site"),
 )
 NEVER: Final = (
     *("_pydatetime", "_pydecimal", "_pyio", "_pyrepl", "bdb", "cmd", "curses", "dbm", "doctest"),
-    *("grpc_tools", "multiprocessing", "pdb", "pip", "pydoc", "pydoc_data", "pytest", "readline", "rich"),
-    *("setuptools", "sitecustomize", "sqlite3", "tkinter", "unittest", "usercustomize", "venv", "webbrowser"),
+    *("grpc_tools", "pdb", "pip", "pydoc", "pydoc_data", "pytest", "readline", "rich"),
+    *("setuptools", "sitecustomize", "sqlite3", "tkinter", "usercustomize", "venv", "webbrowser"),
 )
 """Reached only on other systems, in other interpreters, or by what people do at a terminal."""
 
