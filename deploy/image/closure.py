@@ -16,7 +16,7 @@ NAMED: Final = (
 NEVER: Final = (
     *("_pydatetime", "_pydecimal", "_pyio", "_pyrepl", "bdb", "cmd", "curses", "dbm", "doctest"),
     *("grpc_tools", "pdb", "pip", "pydoc", "pydoc_data", "pytest", "readline", "rich"),
-    *("setuptools", "sitecustomize", "sqlite3", "tkinter", "usercustomize", "venv", "webbrowser"),
+    *("setuptools", "sitecustomize", "tkinter", "usercustomize", "venv", "webbrowser"),
 )
 """Reached only on other systems, in other interpreters, or by what people do at a terminal."""
 

@@ -22,7 +22,11 @@ RUN = (
     *("podman", "--runtime", "runc", "run", "--rm", "--read-only", "--network", "host"),
     *("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096"),
 )
-CAPABILITIES = ("BPF", "PERFMON", "SYS_ADMIN", "SYS_PTRACE", "SYS_RESOURCE", "SYS_NICE", "KILL", "DAC_READ_SEARCH")
+CAPABILITIES = (
+    *("BPF", "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "KILL", "NET_ADMIN", "PERFMON", "SETGID"),
+    *("SETPCAP", "SETUID", "SYS_ADMIN", "SYS_NICE", "SYS_PTRACE"),
+)
+"""Each with its reason in docs/operations.md."""
 POLICY = """
 apiVersion: reflexarc/v1
 kind: Policy
