@@ -111,6 +111,12 @@ def test_those_below_are_cut_off_and_others_are_not(
     assert inner.reaches(*THERE) == [True, True]
 
 
+def test_those_above_are_not_cut_off(cgroup: TestCgroup, below: TestCgroup) -> None:
+    outer, inner = Talker(cgroup), Talker(below)
+    done(acting(cgroup), below)
+    assert (inner.reaches(*THERE), outer.reaches(*THERE)) == ([False, False], [True, True])
+
+
 def test_nobody_reaches_a_cgroup_that_is_cut_off(
     cgroup: TestCgroup, peer: int, make_cgroup: Callable[[], TestCgroup]
 ) -> None:
