@@ -16,6 +16,7 @@ from controlplane.arc.rulebook import RuleBook
 from controlplane.arc.status import StreamReader, rules_page
 from controlplane.link.frames import (
     ApplyRule,
+    CloseBreaker,
     Command,
     DeleteRule,
     Done,
@@ -73,6 +74,8 @@ class Commands:
                 return self._set_mode(command)
             case UndoActs():
                 return self._undo(command)
+            case CloseBreaker():
+                return self._close_breaker(command)
             case SegmentMoved():
                 return Done(changed=int(self._journal.moved(command.segment)))
             case _:
@@ -108,7 +111,6 @@ class Commands:
     def _set_mode(self, command: SetMode) -> Result:
         if not command.rule:
             self._engine.mode = command.mode
-            self._engine.breaker.close("")
             self._changed("mode.changed", command.mode, command.actor)
             return Done(changed=1)
         rule = self._book.find(command.rule)
@@ -118,8 +120,14 @@ class Commands:
         if found:
             return Refused("forbidden", f"policy {rule.name!r}: {'; '.join(found)}")
         self._book.set_mode(rule.name, command.mode)
-        self._engine.breaker.close(rule.name)
         self._changed("policy.mode_changed", f"{rule.name}: {command.mode}", command.actor)
+        return Done(changed=1)
+
+    def _close_breaker(self, command: CloseBreaker) -> Result:
+        if not self._engine.breaker.close(command.rule):
+            whose = f"of policy {command.rule!r}" if command.rule else "of the node"
+            return Refused("not_found", f"the breaker {whose} is not open")
+        self._changed("breaker.closed", command.rule or "node", command.actor)
         return Done(changed=1)
 
     def _undo(self, command: UndoActs) -> Result:

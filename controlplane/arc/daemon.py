@@ -30,11 +30,13 @@ from controlplane.arc.monitor.confirming import sentinels
 from controlplane.arc.monitor.gates import gates_for
 from controlplane.arc.monitor.streams import Monitor, Place
 from controlplane.arc.policy_folder import PolicyFolder
+from controlplane.arc.reflex.breaker import Breaker, kept
 from controlplane.arc.reflex.engine import Engine
 from controlplane.arc.reflex.evidence import Gathering
-from controlplane.arc.reflex.guards import Breaker, Confirmation, Guards, Protection
+from controlplane.arc.reflex.guards import Confirmation, Guards, Loss
 from controlplane.arc.reflex.holdings import Holdings
 from controlplane.arc.reflex.journal import Journal, read_records
+from controlplane.arc.reflex.protection import MAX_COMM, Protection
 from controlplane.arc.reflex.recover import left_in_force, undo_left
 from controlplane.arc.reflex.repertoire import acts_on
 from controlplane.arc.rehearsal import rehearse
@@ -44,12 +46,14 @@ from controlplane.link.account import account
 from controlplane.link.config import Config
 from controlplane.link.frames import COMMANDS, ENCODER, Changed, Reply, Status
 from controlplane.link.malformed import MALFORMED
-from controlplane.link.records import Notice
+from controlplane.link.records import Notice, Reason
 from controlplane.link.rules import NS, Boot, RuleSet
 from controlplane.link.signal_table import write_signals
 
 STORM: Final = 1024
 """Records in one wake-up after which losses are looked for."""
+
+MODE_CHANGES: Final = frozenset({"mode.changed", "policy.mode_changed"})
 
 Severity = Literal["debug", "info", "warn", "error"]
 
@@ -151,9 +155,11 @@ class Arc:
         )
         for record in undone:
             journal.must_append(record)
-        breaker = Breaker(config.breaker_acts, config.breaker_window_s * NS)
+        memory = kept(self._folder.fd, config.breaker_acts)
+        breaker = Breaker(config.breaker_acts, config.breaker_window_s * NS, memory)
         known = self._known_signals
-        guards = Guards(self._protection, Confirmation(self._monitor.must_confirmed), breaker)
+        confirmation, loss = Confirmation(self._monitor.must_confirmed), Loss(self._sensors.last_loss)
+        guards = Guards(self._protection, confirmation, loss, breaker)
         engine = Engine(self._acts, guards, journal, holdings, config.mode, known)
         return engine, journal, len(undone)
 
@@ -188,6 +194,7 @@ class Arc:
         if self._watched is not None:
             rehearse(self._cgroups, self._watched, self._bookmaker, self._folder.journal_fd)
         for cgroup, path in self._cgroups.walk():
+            self._protection.born(cgroup, path)
             self._monitor.name(cgroup, path)
         unreadable = self._baselines.restore(time.monotonic_ns())
         self._put_rules_in_force()
@@ -199,9 +206,13 @@ class Arc:
 
     def _protect(self) -> None:
         self._protection.scan((os.getpid(), self._plane.pid))
+        self._tell_names()
+
+    def _tell_names(self) -> None:
+        """To the kernel: programs whose execution it tells."""
         names = self._sensors.shared_map("protected_names", 16, 1)
-        for name in self._protection.names:
-            names.must_update(name.encode()[:15].ljust(16, b"\0"), b"\1")
+        for name in self._protection.all_names:
+            names.must_update(name.encode()[:MAX_COMM].ljust(16, b"\0"), b"\1")
 
     def _tell_armed(self) -> None:
         took_ms = (self._armed_ns - self._started_ns) // 1_000_000
@@ -229,6 +240,7 @@ class Arc:
         if taken >= STORM:
             self._losses.look()
         self.engine.tend()
+        self._tell_breakers()
         self._reaper.tend()
         self._baselines.tend(now)
         self._gathering.tell(now)
@@ -286,10 +298,10 @@ class Arc:
             self._rules_changed("policy.reloaded", f"{len(rules.rules)} policies", "")
 
     def _rules_changed(self, name: str, text: str, actor: str) -> None:
-        self._put_rules_in_force()
+        self._put_rules_in_force("mode" if name in MODE_CHANGES else "policy")
         self._notice(name, text, actor=actor)
 
-    def _put_rules_in_force(self) -> None:
+    def _put_rules_in_force(self, reason: Reason = "policy") -> None:
         """Rules that may no longer act lose what they have in force and all further steps."""
         rules = self._book.rules()
         self.engine.set_rules(rules)
@@ -301,8 +313,19 @@ class Arc:
         self._sensors.set_gates(gates_for(felt, self._sensors.numbers))
         for source in self._sources:
             source.follow(felt)
-        acting = {rule.name for rule in rules if self.engine.effective_mode(rule) == "enforce"}
-        self.engine.stop_acting(acting, "policy" if self.engine.mode == "enforce" else "mode")
+        self._protection.set_words(rules, self._known())
+        self._tell_names()
+        self.engine.stop_acting(self.engine.acting(), reason)
+
+    def _tell_breakers(self) -> None:
+        """Those opened since; their rules may only look from now on."""
+        for name in self.engine.breaker.take_news():
+            whose = f"policy {name}" if name else "this node, for every policy"
+            text = (
+                f"too many acts that cannot be undone: {whose} may only observe until the breaker is closed"
+            )
+            self._notice("breaker.opened", text, "error", policy=name or "node")
+            self.engine.stop_acting(self.engine.acting(), "breaker")
 
     def _notice(
         self, name: str, text: str, severity: Severity = "info", **attributes: str | float | bool

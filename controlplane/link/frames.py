@@ -65,13 +65,30 @@ class UndoActs(_Command, frozen=True, kw_only=True):
     actor: str = ""
 
 
+class CloseBreaker(_Command, frozen=True, kw_only=True):
+    """Let a rule act again whose breaker is open, with a new budget; without `rule`, the node's."""
+
+    rule: str = ""
+    actor: str = ""
+
+
 class SegmentMoved(_Command, frozen=True, kw_only=True):
     """The plane has a synced copy of this sealed segment: the arc may delete its own."""
 
     segment: int
 
 
-Command = GetStatus | ListStreams | ListRules | ApplyRule | DeleteRule | SetMode | UndoActs | SegmentMoved
+Command = (
+    GetStatus
+    | ListStreams
+    | ListRules
+    | ApplyRule
+    | DeleteRule
+    | SetMode
+    | UndoActs
+    | CloseBreaker
+    | SegmentMoved
+)
 
 
 class SensorStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,6 +21,11 @@ MAX_GLOB = 256
 MAX_SPAN_NS = 7 * 24 * 3600 * NS
 """Longest `for`, `after`, cooldown and rate window: beyond a week it is a typing error."""
 MAX_GRACE_NS = 300 * NS
+LEAST_QUIET_NS = NS
+LEAST_PSI_QUIET_NS = 5 * NS
+"""Pressure that goes on is told every 2 s."""
+MAX_PROTECTED = 32
+LOSS_NS = 10 * NS
 MAX_LEVEL = 2**63 - 1
 MAX_EVENTS = 10**15
 """Tests between false alarms at most: some 50 bits, within what 32-bit statistics hold."""
@@ -136,9 +141,20 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     confirm: Confirm | None = None
     ladder: tuple[Step, ...] = ()
     cooldown_ns: int = 60 * NS
+    quiet_ns: int = 30 * NS
+    """After so much quiet of the signal, what is in force is taken back, and no further step follows."""
+    on_loss: Literal["closed", "open"] | None = None
+    """Whether to act while events of its sensors are lost; unset, only what can be undone is done."""
+    protect: tuple[str, ...] = ()
+    """Programs by name, and cgroups by globs with all below them, that it must not touch."""
     mode: Mode = "observe"
     origin: str = "api"
     """`default`, `api`, or the file it was read from."""
+
+
+def window_ns(test: Test) -> int:
+    """How far back what is lost may matter: the time over which a rate is taken, but at least 10 s."""
+    return max(LOSS_NS, test.burst * test.interval_ns) if isinstance(test, Rate) else LOSS_NS
 
 
 def signals_of(rule: Rule) -> tuple[str, ...]:
@@ -186,6 +202,8 @@ def faults(rule: Rule) -> Iterator[Fault]:
     yield from _confirm_faults(rule)
     if not 0 <= rule.cooldown_ns <= MAX_SPAN_NS:
         yield Fault("spec.cooldown", "must be between 0s and 7d")
+    yield from _quiet_faults(rule)
+    yield from _protect_faults(rule.protect)
 
 
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
@@ -310,6 +328,28 @@ def _unconfirmed_faults(rule: Rule) -> Iterator[Fault]:
             message = f"{step.act} cannot be undone, and a test that learns may err"
             hint = f"have it confirmed by {_ANOTHER}: `confirm: {{signal: psi.memory, above: 20%}}`"
             yield Fault(f"spec.ladder[{index}].act", message, hint)
+
+
+def _quiet_faults(rule: Rule) -> Iterator[Fault]:
+    at = "spec.quiet"
+    if not LEAST_QUIET_NS <= rule.quiet_ns <= MAX_SPAN_NS:
+        hint = "what is told once a second at most is quiet in between"
+        yield Fault(at, "must be between 1s and 7d", hint)
+    elif rule.signal.startswith("psi.") and rule.quiet_ns < LEAST_PSI_QUIET_NS:
+        yield Fault(at, "must be at least 5s for pressure", "the kernel tells of it every 2 s while it lasts")
+
+
+def _protect_faults(words: tuple[str, ...]) -> Iterator[Fault]:
+    if len(words) > MAX_PROTECTED:
+        yield Fault("spec.protect", f"has more than {MAX_PROTECTED} entries")
+    for index, word in enumerate(words[:MAX_PROTECTED]):
+        at = f"spec.protect[{index}]"
+        if word.startswith("/"):
+            yield from _glob_faults(at, word)
+            if word == "/" or _names_every_cgroup(word):
+                yield Fault(at, "protects every cgroup", "write `mode: observe` to touch none")
+        elif not word or "/" in word or not word.isprintable() or len(word) > MAX_GLOB:
+            yield Fault(at, "is neither a program nor a cgroup", "write sshd, or a path as /databases/**")
 
 
 def _ladder_faults(rule: Rule) -> Iterator[Fault]:

@@ -124,6 +124,9 @@ def compile_policy(policy: Policy, origin: str, known: Known, *, replayed: bool)
         confirm=_confirm(spec.confirm, known),
         ladder=tuple(_step(index, step) for index, step in enumerate(spec.ladder)),
         cooldown_ns=int(spec.cooldown),
+        quiet_ns=int(spec.quiet),
+        on_loss=spec.on_loss,
+        protect=spec.protect,
         mode=spec.mode,
         origin=origin,
     )

@@ -5,16 +5,18 @@ kernel's confirmations and `run_due` when the time has come.
 """
 
 import contextlib
-import heapq
 import time
 from collections import deque
-from collections.abc import Callable, Container, Iterable, Mapping
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from typing import Final
 
 from controlplane.arc.kernel.events import Event
 from controlplane.arc.monitor.streams import Place
-from controlplane.arc.monitor.tests import Test
-from controlplane.arc.reflex.acts import AbsentError, Act, Effect
+from controlplane.arc.monitor.tests import Test, is_open
+from controlplane.arc.reflex.acts import AbsentError, Act
+from controlplane.arc.reflex.agenda import ASK, QUIET, STEP, UNDO, Agenda, Due
+from controlplane.arc.reflex.effects import Effects, must_are_set
 from controlplane.arc.reflex.evidence import MAX_HELD, Held, must_hold
 from controlplane.arc.reflex.guards import Guards
 from controlplane.arc.reflex.holdings import Holdings, InForce
@@ -25,7 +27,6 @@ from controlplane.arc.reflex.plans import Acts, Plan, Rung, plan_for
 from controlplane.arc.reflex.telling import (
     Evidence,
     Reflex,
-    must_effect,
     must_finding,
     must_intent,
     must_outcome,
@@ -39,25 +40,9 @@ from controlplane.link.records import Guard, Intent, Reason
 from controlplane.link.rules import Rule, is_empty
 from controlplane.link.signals import BY_NAME, Known
 
-MAX_AWAITED: Final = 4096
 MAX_PUT_OFF: Final = 64
 """Looked through at each wake-up: some 50 us at most. Beyond it the oldest are given up."""
-ASK_NS: Final = 250_000
-ASKED: Final = 7
-"""An effect that no event tells is asked for at once, after 1 ms, 4 ms and so on for some 5 s."""
 _RANK: Final[Mapping[Mode, int]] = {"off": 0, "observe": 1, "enforce": 2}
-
-
-class Due(NamedTuple):
-    """A step to take, or with `undo` the span of an act to take back, or to be asked for its effect."""
-
-    at_ns: int
-    order: int
-    reflex: Reflex
-    rung: Rung | None
-    undo: bytes
-    asked: int
-    """How often it was asked for; 0: it is to be taken back."""
 
 
 class Engine:
@@ -79,11 +64,12 @@ class Engine:
         self._identities = Identities()
         self._plans: dict[str, Plan] = {}
         self._modes: dict[str, Mode] = {}
-        self._due: list[Due] = []
-        self._order = 0
+        self._agenda = Agenda()
         self._put_off: deque[tuple[Reflex, Rung]] = deque(maxlen=MAX_PUT_OFF)
-        """Steps that cannot be undone and still lack certainty or confirmation."""
-        self._awaited: dict[Effect, tuple[Reflex, bytes, str]] = {}
+        """Steps that still lack certainty or confirmation, or are taken only when nothing was lost."""
+        self._effects = Effects(journal, self._agenda)
+        self.unfelt: AbstractSet[str] = frozenset()
+        """Signals of which nothing is told for now: that they are quiet means nothing."""
         self.breaker = guards.breaker
         self.holdings = holdings
         self.mode: Mode = mode
@@ -110,6 +96,10 @@ class Engine:
         looking = is_empty(rule.scope) or rule.name in self.breaker.open or "" in self.breaker.open
         return weaker(self.mode, weaker(rule.mode, "observe") if looking else rule.mode)
 
+    def acting(self) -> dict[str, Rule]:
+        """Rules that may act now, by name."""
+        return {name: plan.rule for name, plan in self._plans.items() if self._modes.get(name) == "enforce"}
+
     def prepare(self, place: Place) -> None:
         """A cgroup on which rules may act: have their acts ready. One that is gone has nothing to prepare."""
         for rule in place.rules():
@@ -132,17 +122,19 @@ class Engine:
         plan, mode = self._plans.get(rule.name), self._modes.get(rule.name, "off")
         if plan is None or mode == "off":
             return
-        test.quiet_until_ns = event.time_ns + plan.quiet_ns
+        test.quiet_until_ns = event.time_ns + plan.rest_ns
         victim = must_victim(who, rule, event)
         evidence = Evidence(place, who, culprit, test, event, mode)
         identities = self._identities
         trace, root = identities.must_trace(), identities.must_span()
         reflex = Reflex(rule, victim, evidence, trace, root, event.time_ns, decided_ns)
         for rung in plan.at_once:
-            self._must_step(reflex, rung, event.time_ns)
+            self._must_come_to(reflex, rung, event.time_ns)
         self._must_tell(reflex)
         for rung in plan.later:
-            self._must_schedule(event.time_ns + rung.step.after_ns, reflex, rung)
+            self._agenda.must_add(event.time_ns + rung.step.after_ns, STEP, reflex, rung)
+        if plan.quiet_ns:
+            self._agenda.must_add(event.time_ns + plan.quiet_ns, QUIET, reflex)
 
     def _must_tell(self, reflex: Reflex) -> None:
         """The finding, once."""
@@ -155,14 +147,26 @@ class Engine:
             self.held.append(must_hold(reflex, reflex.evidence))
         reflex.evidence = None
 
+    def _must_come_to(self, reflex: Reflex, rung: Rung, now_ns: int) -> None:
+        """A step waits for the effect of the one before. The second half of one that was taken does not."""
+        if reflex.pending and not rung.allowed:
+            reflex.late = True
+            reflex.waiting += (rung,)
+        else:
+            self._must_step(reflex, rung, now_ns)
+
     def _must_step(self, reflex: Reflex, rung: Rung, now_ns: int) -> None:
         mode = self._modes.get(reflex.rule.name)
-        if self._guards.protection.must_forbid(reflex.victim):
-            self._must_refuse(reflex, rung.act, "protected")
+        if protected := self._guards.protection.must_forbid(reflex.victim, reflex.rule):
+            self._must_refuse(reflex, rung.act, "protected", protected)
         elif missing := self._must_miss(reflex, rung, now_ns):
             reflex.late = True
             self._put_off.append((reflex, rung))
             self._must_refuse(reflex, rung.act, "unconfirmed", rung.doubts[missing])
+        elif self._must_lack_events(reflex, rung, now_ns):
+            reflex.late = True
+            self._put_off.append((reflex, rung))
+            self._must_refuse(reflex, rung.act, "lost", "events of its sensors were lost lately")
         elif mode != "enforce":
             self._must_tell(reflex)
             self._journal.must_append(
@@ -179,6 +183,9 @@ class Engine:
             return 0
         asked = self._guards.confirmation
         return asked.must_miss(reflex.rule, reflex.test, reflex.victim.cgroup, now_ns)
+
+    def _must_lack_events(self, reflex: Reflex, rung: Rung, now_ns: int) -> bool:
+        return self._guards.loss.must_forbid(reflex.rule, rung.act.irreversible, now_ns)
 
     def _must_refuse(self, reflex: Reflex, act: Act, guard: Guard, detail: str = "") -> None:
         self._must_tell(reflex)
@@ -224,62 +231,39 @@ class Engine:
         self._journal.must_append(must_outcome(reflex, intent, returned_ns, error))
         self._must_tally(act.name, "failed" if error else "done")
         if not error:
-            self._must_follow(reflex, rung, intent)
+            self._must_follow(reflex, rung, intent, already=must_are_set(opened.changes))
 
-    def _must_follow(self, reflex: Reflex, rung: Rung, intent: Intent) -> None:
+    def _must_follow(self, reflex: Reflex, rung: Rung, intent: Intent, *, already: bool) -> None:
         """Wait for the effect, for the end of its grace, and for the time to take it back."""
-        act = rung.act
-        if len(self._awaited) >= MAX_AWAITED:
-            del self._awaited[next(iter(self._awaited))]
-        awaited = act.must_effect(reflex.victim)
-        if awaited is not None:
-            self._awaited[awaited] = (reflex, intent.span_id, act.name)
-        elif not self._must_see(reflex, act, intent):
-            self._must_ask_later(reflex, intent.span_id, 1)
+        self._effects.must_await(reflex, rung, intent, already=already)
         if rung.then is not None:
-            self._must_schedule(time.monotonic_ns() + rung.step.grace_ns, reflex, rung.then)
-        if act.irreversible:
+            self._agenda.must_add(time.monotonic_ns() + rung.step.grace_ns, STEP, reflex, rung.then)
+        if rung.act.irreversible:
             return
-        self.holdings.must_hold(reflex, act, intent)
+        self.holdings.must_hold(reflex, rung.act, intent)
         if intent.until_ns:
-            self._must_schedule(intent.until_ns, reflex, None, intent.span_id)
-
-    def _must_see(self, reflex: Reflex, act: Act, intent: Intent) -> bool:
-        """Ask the kernel for the effect, and tell it; a victim that is gone shows none."""
-        try:
-            seen = act.must_have(reflex.victim, intent.changes)
-        except OSError:
-            return False
-        if seen:
-            now = time.monotonic_ns()
-            self._journal.must_append(must_effect(reflex, intent.span_id, act.name, now))
-        return seen
-
-    def _must_ask_later(self, reflex: Reflex, span_id: bytes, asked: int) -> None:
-        """At growing intervals, some times."""
-        if asked <= ASKED:
-            at_ns = time.monotonic_ns() + (ASK_NS << 2 * asked)
-            self._must_schedule(at_ns, reflex, None, span_id, asked)
-
-    def _ask(self, due: Due) -> None:
-        held = self.holdings.find(due.undo)
-        if not self._must_see(held.reflex, held.act, held.intent):
-            self._must_ask_later(due.reflex, due.undo, due.asked + 1)
+            self._agenda.must_add(intent.until_ns, UNDO, reflex, None, intent.span_id)
 
     def must_confirm(self, kind: int, who: int, value: int, time_ns: int) -> None:
         """A confirmation from the kernel; most are of no act of ours."""
-        awaited = self._awaited.pop((kind, who, value), None)
-        if awaited is None:
-            return
-        reflex, span_id, act = awaited
-        self._journal.must_append(must_effect(reflex, span_id, act, time_ns))
-        if act == "kill":
-            self._end(reflex)
+        for reflex, span_id, act in self._effects.must_take((kind, who, value), time_ns):
+            if act == "kill":
+                self._end(reflex, "ended")
+            self._must_settle(reflex, span_id, time_ns)
 
-    def _end(self, reflex: Reflex) -> None:
-        """The victim is dead: what is still in force on it has no purpose."""
+    def _must_settle(self, reflex: Reflex, span_id: bytes, now_ns: int) -> None:
+        """No more is to be waited for: steps that waited follow, until one is to be waited for in turn."""
+        if reflex.pending != span_id:
+            return
+        reflex.pending = b""
+        while reflex.waiting and not reflex.pending and not reflex.ended:
+            rung, reflex.waiting = reflex.waiting[0], reflex.waiting[1:]
+            self._must_step(reflex, rung, now_ns)
+
+    def _end(self, reflex: Reflex, reason: Reason) -> None:
+        """No further steps, and what is in force on it has no purpose any more."""
         reflex.ended = True
-        self.undo_where(lambda held: held.reflex is reflex, "ended")
+        self.undo_where(lambda held: held.reflex is reflex, reason)
 
     def tend(self) -> None:
         """Between batches."""
@@ -287,66 +271,101 @@ class Engine:
 
     def next_due(self) -> int:
         """Monotonic time of the earliest step or undo, 0 when nothing is due."""
-        while self._due and self._is_stale(self._due[0]):
-            heapq.heappop(self._due)
-        return self._due[0].at_ns if self._due else 0
+        return self._agenda.next_ns(self._is_stale)
+
+    def _is_stale(self, due: Due) -> bool:
+        if due.what in (STEP, QUIET):
+            return due.reflex.ended
+        if due.what == UNDO:
+            return due.span_id not in self.holdings
+        return due.reflex.pending != due.span_id
 
     def run_due(self, now_ns: int) -> None:
         """Take the steps and undos whose time has come, and steps put off that now lack nothing."""
-        while self._due and self._due[0].at_ns <= now_ns:
-            due = heapq.heappop(self._due)
-            if self._is_stale(due):
-                continue
-            if due.rung is not None:
-                self._must_step(due.reflex, due.rung, now_ns)
-            elif due.asked:
-                self._ask(due)
-            else:
-                self._undo(due.undo, "timer")
+        while (due := self._agenda.take(now_ns)) is not None:
+            if not self._is_stale(due):
+                self._run(due, now_ns)
         for _ in range(len(self._put_off)):
             self._reconsider(*self._put_off.popleft(), now_ns)
+
+    def _run(self, due: Due, now_ns: int) -> None:
+        reflex = due.reflex
+        if due.what == STEP:
+            assert due.rung is not None
+            self._must_come_to(reflex, due.rung, now_ns)
+        elif due.what == UNDO:
+            self._undo(due.span_id, "timer")
+        elif due.what == QUIET:
+            self._calm(reflex, now_ns)
+        elif due.what == ASK:
+            held = self.holdings.get(due.span_id)
+            if self._effects.ask(due, held.intent.changes if held else ()):
+                self._must_settle(reflex, due.span_id, now_ns)
+        else:
+            if self._effects.give_up(due) and due.rung is not None and due.rung.act.name == "kill":
+                self._end(reflex, "ended")
+            self._must_settle(reflex, due.span_id, now_ns)
+
+    def _calm(self, reflex: Reflex, now_ns: int) -> None:
+        """De-escalate once the signal has been quiet for long enough, and look again then if it has not."""
+        calm_ns = self._quiet_since(reflex, now_ns) + reflex.rule.quiet_ns
+        if calm_ns > now_ns:
+            self._agenda.must_add(calm_ns, QUIET, reflex)
+            return
+        if reflex.test.quiet_until_ns == reflex.until_ns:
+            reflex.test.quiet_until_ns = reflex.event_ns + reflex.rule.cooldown_ns
+        self._end(reflex, "quiet")
+
+    def _quiet_since(self, reflex: Reflex, now_ns: int) -> int:
+        """A frozen victim is quiet in any case, and so is a signal that is not felt: neither counts."""
+        if reflex.rule.signal in self.unfelt or is_open(reflex.test):
+            return now_ns
+        for held in self.holdings.all():
+            if held.reflex is reflex and held.act.name == "freeze":
+                return max(now_ns, held.intent.until_ns)
+        return max(reflex.test.fired_ns, reflex.thawed_ns)
 
     def _reconsider(self, reflex: Reflex, rung: Rung, now_ns: int) -> None:
         """A step that was put off: take it, wait on, or once the next reflex may begin, give it up."""
         if reflex.ended or now_ns >= reflex.until_ns:
             return
-        if self._must_miss(reflex, rung, now_ns):
+        missing = self._must_miss(reflex, rung, now_ns)
+        if missing or reflex.pending or self._must_lack_events(reflex, rung, now_ns):
             self._put_off.append((reflex, rung))
         else:
             self._must_step(reflex, rung, now_ns)
 
-    def _is_stale(self, due: Due) -> bool:
-        return due.undo not in self.holdings if due.rung is None else due.reflex.ended
-
     def undo_where(self, wanted: Callable[[InForce], bool], reason: Reason, actor: str = "") -> int:
-        """Take back every act in force that is wanted; how many."""
+        """Take back every act in force that is wanted, the last one first; how many."""
         spans = self.holdings.chosen(wanted)
-        for span in spans:
+        for span in reversed(spans):
             self._undo(span, reason, actor)
         return len(spans)
 
     def _undo(self, span_id: bytes, reason: Reason, actor: str = "") -> None:
         """It is out of force afterwards, whatever came of it."""
         held, changes = self.holdings.release(span_id)
-        self._journal.must_append(take_back(held.act, held.intent, changes, reason, actor))
+        undone = take_back(held.act, held.intent, changes, reason, actor)
+        self._journal.must_append(undone)
         self._must_tally(held.act.name, "undone")
+        if held.act.name == "freeze":
+            held.reflex.thawed_ns = undone.time_ns
+        self._must_settle(held.reflex, span_id, undone.time_ns)
 
     def end_where(self, wanted: Callable[[Reflex], bool]) -> None:
         """No further steps of the wanted reflexes."""
-        for reflex in (*(due.reflex for due in self._due), *(reflex for reflex, _ in self._put_off)):
+        for reflex in (*(due.reflex for due in self._agenda), *(reflex for reflex, _ in self._put_off)):
             if wanted(reflex):
                 reflex.ended = True
 
-    def stop_acting(self, acting: Container[str], reason: Reason) -> None:
-        """Only the rules named may go on; the others' acts in force are taken back."""
-        self.end_where(lambda reflex: reflex.rule.name not in acting)
-        self.undo_where(lambda held: held.intent.rule not in acting, reason)
+    def stop_acting(self, acting: Mapping[str, Rule], reason: Reason) -> None:
+        """Only these rules may go on, as they are now; the others' acts in force are taken back."""
 
-    def _must_schedule(
-        self, at_ns: int, reflex: Reflex, rung: Rung | None, undo: bytes = b"", asked: int = 0
-    ) -> None:
-        self._order += 1
-        heapq.heappush(self._due, Due(at_ns, self._order, reflex, rung, undo, asked))
+        def stops(reflex: Reflex) -> bool:
+            return acting.get(reflex.rule.name) != reflex.rule
+
+        self.end_where(stops)
+        self.undo_where(lambda held: stops(held.reflex), reason)
 
     def _must_tally(self, act: str, outcome: str) -> None:
         key = (act, outcome)

@@ -1,4 +1,4 @@
-"""Every act there is, by name and kind of victim: made once, for the arc and for whoever undoes without it."""
+"""Every act there is, by name and kind of victim: for the arc and for whoever undoes without it."""
 
 from controlplane.arc.kernel.cgroups import Cgroups
 from controlplane.arc.kernel.reaping import Reaper

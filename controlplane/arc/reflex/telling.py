@@ -9,6 +9,7 @@ from controlplane.arc.kernel.events import Event
 from controlplane.arc.monitor.streams import Place
 from controlplane.arc.monitor.tests import Test
 from controlplane.arc.reflex.acts import GONE, Act, ForeignValueError
+from controlplane.arc.reflex.plans import Rung
 from controlplane.arc.reflex.victims import Victim
 from controlplane.link.config import Mode
 from controlplane.link.records import (
@@ -40,8 +41,8 @@ class Reflex:
     """One run of a rule's ladder against one victim."""
 
     __slots__ = (
-        *("decided_ns", "ended", "event_ns", "evidence", "late", "root"),
-        *("rule", "test", "trace_id", "until_ns", "victim"),
+        *("decided_ns", "ended", "event_ns", "evidence", "late", "pending", "root"),
+        *("rule", "test", "thawed_ns", "trace_id", "until_ns", "victim", "waiting"),
     )
 
     def __init__(
@@ -67,7 +68,13 @@ class Reflex:
         self.decided_ns = decided_ns
         self.ended = False
         self.late = False
-        """A step was put off, so that times since the event say nothing of ours."""
+        """A step was put off or had to wait, so that times since the event say nothing of ours."""
+        self.pending = b""
+        """Span of the act whose effect is not known yet: further steps wait for it."""
+        self.waiting: tuple[Rung, ...] = ()
+        """Those steps."""
+        self.thawed_ns = 0
+        """When a freeze of it last ended: a frozen victim is quiet in any case."""
 
 
 def must_text(comm: bytes) -> str:
@@ -145,8 +152,8 @@ def must_outcome(reflex: Reflex, intent: Intent, returned_ns: int, error: str) -
     )
 
 
-def must_effect(reflex: Reflex, span_id: bytes, act: str, time_ns: int) -> Effect:
-    """The kernel confirmed the act."""
+def must_effect(reflex: Reflex, span_id: bytes, act: str, time_ns: int, error: str = "") -> Effect:
+    """The kernel confirmed the act, or with `error` it did not."""
     return Effect(
         time_ns=time_ns,
         trace_id=reflex.trace_id,
@@ -154,6 +161,7 @@ def must_effect(reflex: Reflex, span_id: bytes, act: str, time_ns: int) -> Effec
         rule=reflex.rule.name,
         act=act,
         event_ns=reflex.event_ns,
+        error=error,
     )
 
 
