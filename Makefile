@@ -76,11 +76,13 @@ table: $(READY) ## write docs/mapping-table.md from the default policies
 	@.venv/bin/python -m controlplane.policy.table >docs/mapping-table.md.new
 	mv docs/mapping-table.md.new docs/mapping-table.md
 
-events: setup ## write the Python side of bpf/events.h
+events: setup ## write the Python side of bpf/events.h, and docs/events.md
 	@target=controlplane/arc/kernel/events.py
 	python bpf/generate.py $(OBJECTS)/contract.bpf.o >$$target.new
 	mv $$target.new $$target
 	ruff format --quiet $$target
+	python -m controlplane.plane.telemetry.events_page >docs/events.md.new
+	mv docs/events.md.new docs/events.md
 
 proto: setup ## write controlplane/wire from protos/
 	@python protos/generate.py

@@ -14,6 +14,8 @@ struct count_stream count_stream;
 struct value_stream value_stream;
 struct odds odds;
 struct bet bet;
+struct denial_key denial_key;
 enum signal signal;
 enum event_kind event_kind;
 enum counter counter;
+enum denied denied;

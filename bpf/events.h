@@ -12,6 +12,7 @@
 #define WATCHED 4096U
 #define BET_BUCKETS 162
 #define BET_SLOTS 10240
+#define OWN_PROCESSES 2
 
 /* Of `open` of a gate. */
 #define GATE_OPEN 1
@@ -147,6 +148,20 @@ struct bet {
 	__s64 near;		      /* products with the score of the look before */
 	__s64 far;		      /* ... and of the one before that */
 	__u32 histogram[BET_BUCKETS]; /* four buckets an octave */
+};
+
+/* What may be denied to a cgroup. */
+enum denied {
+	DENIED_NOTHING,
+	DENIED_FORK,
+	DENIED_EXEC,
+	DENIED_CONNECT,
+};
+
+struct denial_key {
+	__u64 cgroup;
+	__u32 what; /* enum denied */
+	__u32 padding;
 };
 
 /* Places where the kernel side counts; the value map is per CPU. */

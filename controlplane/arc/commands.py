@@ -23,6 +23,7 @@ from controlplane.link.frames import (
     GetStatus,
     ListRules,
     ListStreams,
+    Ping,
     Refused,
     Result,
     SegmentMoved,
@@ -61,11 +62,10 @@ class Commands:
         match command:
             case GetStatus():
                 return self._status()
-            case ListStreams():
-                return self._streams.page(max(0, command.offset))
-            case ListRules():
-                budgets = self._streams.budgets(time.monotonic_ns())
-                return rules_page(self._book, self._engine, budgets, self._missing, max(0, command.offset))
+            case Ping():
+                return Done()
+            case ListStreams() | ListRules():
+                return self._list(command)
             case ApplyRule():
                 return self._apply(command)
             case DeleteRule():
@@ -80,6 +80,13 @@ class Commands:
                 return Done(changed=int(self._journal.moved(command.segment)))
             case _:
                 assert_never(command)
+
+    def _list(self, command: ListStreams | ListRules) -> Result:
+        offset = max(0, command.offset)
+        if isinstance(command, ListStreams):
+            return self._streams.page(offset)
+        budgets = self._streams.budgets(time.monotonic_ns())
+        return rules_page(self._book, self._engine, budgets, self._missing, offset)
 
     def _apply(self, command: ApplyRule) -> Result:
         found = problems(command.rule)

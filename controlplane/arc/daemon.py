@@ -13,9 +13,12 @@ from controlplane.arc import status as answers
 from controlplane.arc.baselines import Baselines
 from controlplane.arc.children import Plane
 from controlplane.arc.commands import Commands
+from controlplane.arc.encoding import Encoding
 from controlplane.arc.feeling import Feeling
+from controlplane.arc.guarding import Guarding
 from controlplane.arc.kernel.cgroups import Cgroups, find_mount
-from controlplane.arc.kernel.descriptors import Timer, open_signals, read_signal
+from controlplane.arc.kernel.denials import Denials
+from controlplane.arc.kernel.descriptors import Timer, WallClock, open_signals, read_signal
 from controlplane.arc.kernel.events import COUNT_STREAM, STREAM_KEY, VALUE_STREAM
 from controlplane.arc.kernel.links import Links
 from controlplane.arc.kernel.psi import Psi
@@ -30,13 +33,11 @@ from controlplane.arc.monitor.confirming import sentinels
 from controlplane.arc.monitor.gates import gates_for
 from controlplane.arc.monitor.streams import Monitor, Place
 from controlplane.arc.policy_folder import PolicyFolder
-from controlplane.arc.reflex.breaker import Breaker, kept
 from controlplane.arc.reflex.engine import Engine
 from controlplane.arc.reflex.evidence import Gathering
-from controlplane.arc.reflex.guards import Confirmation, Guards, Loss
 from controlplane.arc.reflex.holdings import Holdings
 from controlplane.arc.reflex.journal import Journal, read_records
-from controlplane.arc.reflex.protection import MAX_COMM, Protection
+from controlplane.arc.reflex.network import Prepared
 from controlplane.arc.reflex.recover import left_in_force, undo_left
 from controlplane.arc.reflex.repertoire import acts_on
 from controlplane.arc.rehearsal import rehearse
@@ -47,7 +48,7 @@ from controlplane.link.config import Config
 from controlplane.link.frames import COMMANDS, ENCODER, Changed, Reply, Status
 from controlplane.link.malformed import MALFORMED
 from controlplane.link.records import Notice, Reason
-from controlplane.link.rules import NS, Boot, RuleSet
+from controlplane.link.rules import Boot, RuleSet
 from controlplane.link.signal_table import write_signals
 
 STORM: Final = 1024
@@ -76,25 +77,32 @@ class Arc:
         watched = self._sensors.sensor("process").map_fd("watched")
         self._watched = None if watched is None else Watched(watched)
         self._reaper = Reaper()
-        self._acts = acts_on(self._cgroups, self._watched, self._reaper)
-        self._protection = Protection(self._cgroups, boot.config.protect)
+        self._denials, self._prepared = Denials(), Prepared()
+        self._acts = acts_on(*(self._cgroups, self._watched, self._reaper), self._denials, self._prepared)
         self._book = RuleBook(boot.rules.rules)
         self._monitor = Monitor(self._sensors.numbers)
+        self._guarding = Guarding(
+            *(boot.config, self._folder.fd, self._cgroups, self._sensors, self._monitor)
+        )
         self._policy_error = ""
         self._realtime_missing: list[str] = []
         self.engine, self.journal, self._undone = self._make_engine()
         self._monitor.adapted = self._adapted
         self._bookmaker = Bookmaker(self._sensors.bets)
         self._feeling = Feeling(
-            *(self._cgroups, self._monitor, self.engine, self._protection, self._bookmaker),
+            *(self._cgroups, self._monitor, self.engine, self._guarding.protection, self._bookmaker),
             self._known_signals,
         )
         self.loop = Loop(self._sensors.open_ring(), self._feeling.must_feel, self._settle)
         root = self._cgroups.id_of("/")
+        self._encoding = Encoding(
+            self.loop, self._prepared, lambda reason: self._notice("messages.failed", reason, "error")
+        )
         self._losses = Losses(self._sensors, self.journal.must_append, self._feeling, root)
         self._sources = self._make_sources()
-        self._timer = Timer()
+        self._timer, self._wall_clock = Timer(), WallClock()
         self.loop.add(self._timer.fd, self._timer.expired)
+        self.loop.add(self._wall_clock.fd, self._clock_set)
         self._doorbell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._plane = Plane(
             *(self.loop, self._doorbell, boot.config, self._signals_fd, self._received, time.monotonic_ns)
@@ -155,12 +163,8 @@ class Arc:
         )
         for record in undone:
             journal.must_append(record)
-        memory = kept(self._folder.fd, config.breaker_acts)
-        breaker = Breaker(config.breaker_acts, config.breaker_window_s * NS, memory)
         known = self._known_signals
-        confirmation, loss = Confirmation(self._monitor.must_confirmed), Loss(self._sensors.last_loss)
-        guards = Guards(self._protection, confirmation, loss, breaker)
-        engine = Engine(self._acts, guards, journal, holdings, config.mode, known)
+        engine = Engine(self._acts, self._guarding.all, journal, holdings, config.mode, known)
         return engine, journal, len(undone)
 
     def _make_commands(self) -> Commands:
@@ -190,11 +194,11 @@ class Arc:
     def arm(self) -> None:
         """From here on a finding is acted upon."""
         self._watch_policies()
-        self._protect()
+        self._guarding.spare(self._plane.pid, self._denials)
         if self._watched is not None:
             rehearse(self._cgroups, self._watched, self._bookmaker, self._folder.journal_fd)
         for cgroup, path in self._cgroups.walk():
-            self._protection.born(cgroup, path)
+            self._guarding.protection.born(cgroup, path)
             self._monitor.name(cgroup, path)
         unreadable = self._baselines.restore(time.monotonic_ns())
         self._put_rules_in_force()
@@ -203,16 +207,6 @@ class Arc:
         if unreadable:
             self._notice("baselines.unreadable", f"{unreadable}; streams are learned anew", "warn")
         self._settle(0)
-
-    def _protect(self) -> None:
-        self._protection.scan((os.getpid(), self._plane.pid))
-        self._tell_names()
-
-    def _tell_names(self) -> None:
-        """To the kernel: programs whose execution it tells."""
-        names = self._sensors.shared_map("protected_names", 16, 1)
-        for name in self._protection.all_names:
-            names.must_update(name.encode()[:MAX_COMM].ljust(16, b"\0"), b"\1")
 
     def _tell_armed(self) -> None:
         took_ms = (self._armed_ns - self._started_ns) // 1_000_000
@@ -240,7 +234,8 @@ class Arc:
         if taken >= STORM:
             self._losses.look()
         self.engine.tend()
-        self._tell_breakers()
+        for notice in self._guarding.opened(self.engine, now):
+            self.journal.must_append(notice)
         self._reaper.tend()
         self._baselines.tend(now)
         self._gathering.tell(now)
@@ -254,7 +249,7 @@ class Arc:
 
     def _restart_plane(self) -> None:
         self._plane.start()
-        self._protection.scan((os.getpid(), self._plane.pid))
+        self._guarding.spare(self._plane.pid, self._denials)
         self._notice("plane.restarted", f"{self._plane.restarts} times so far", "warn")
 
     def _received(self, frame: bytes) -> None:
@@ -304,7 +299,10 @@ class Arc:
     def _put_rules_in_force(self, reason: Reason = "policy") -> None:
         """Rules that may no longer act lose what they have in force and all further steps."""
         rules = self._book.rules()
+        enforced = [rule for rule in rules if self.engine.effective_mode(rule) == "enforce"]
+        self._denials.follow(wanted=any(step.act == "deny" for rule in enforced for step in rule.ladder))
         self.engine.set_rules(rules)
+        self._encoding.follow(rules)
         self._monitor.set_rules(rules, self.loop.must_breathe)
         for place in list(self._monitor.places.values()):
             self.loop.must_breathe()
@@ -313,23 +311,13 @@ class Arc:
         self._sensors.set_gates(gates_for(felt, self._sensors.numbers))
         for source in self._sources:
             source.follow(felt)
-        self._protection.set_words(rules, self._known())
-        self._tell_names()
+        self._guarding.follow(rules, self._known())
         self.engine.stop_acting(self.engine.acting(), reason)
-
-    def _tell_breakers(self) -> None:
-        """Those opened since; their rules may only look from now on."""
-        for name in self.engine.breaker.take_news():
-            whose = f"policy {name}" if name else "this node, for every policy"
-            text = (
-                f"too many acts that cannot be undone: {whose} may only observe until the breaker is closed"
-            )
-            self._notice("breaker.opened", text, "error", policy=name or "node")
-            self.engine.stop_acting(self.engine.acting(), "breaker")
 
     def _notice(
         self, name: str, text: str, severity: Severity = "info", **attributes: str | float | bool
     ) -> None:
+        """To the journal alone: the plane tells it, for whoever reads standard error may stand still."""
         now = time.monotonic_ns()
         self.journal.must_append(
             Notice(
@@ -340,7 +328,6 @@ class Arc:
                 attributes={key: value for key, value in attributes.items() if value != ""},
             )
         )
-        print(f"reflexarc: {name}: {text}", file=sys.stderr, flush=True)
 
     def status(self) -> Status:
         """One snapshot."""
@@ -367,15 +354,22 @@ class Arc:
                 **self._reaper.tallied(),
             },
             refusals=dict(engine.refusals),
+            denials=self._denials.counted(),
             latency=engine.latency.snapshot(time.time_ns() - now),
             breaker_open=tuple(sorted(engine.breaker.open)),
             in_force=answers.in_force(engine),
+            held=answers.held(engine),
             plane_restarts=self._plane.restarts,
             link_dropped=self._plane.dropped,
             journal_records=self.journal.index,
             journal_dropped=self.journal.dropped,
             policy_error=self._policy_error,
         )
+
+    def _clock_set(self) -> None:
+        """A segment has one offset to the wall clock."""
+        if self._wall_clock.was_set():
+            self.journal.begin_anew()
 
     def _signalled(self, number: int) -> None:
         if number != signal.SIGHUP:
@@ -394,5 +388,6 @@ class Arc:
         for source in self._sources:
             source.close()
         self._sensors.close()
+        self._denials.close()
         self.journal.close()
         self._folder.close()

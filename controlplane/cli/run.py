@@ -7,7 +7,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 import msgspec
 
@@ -25,8 +25,12 @@ from controlplane.policy.load import load_config
 from controlplane.policy.sensors import user_sensors
 
 FOLDERS = {"runtime_dir", "state_dir", "policies", "sensors_dir"}
-OVERRIDES = ("loader", "mode", *sorted(FOLDERS), "metrics", "health", "realtime", "debug")
+OVERRIDES = (
+    *("loader", "mode", *sorted(FOLDERS), "metrics", "health", "realtime", "debug"),
+    *("log_format", "log_level"),
+)
 """Options that stand in for the configuration's key of the same name."""
+FORMATS = ("auto", "text", "json", "journald")
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -41,6 +45,8 @@ def add_parser(subparsers: Subparsers) -> None:
     add("--loader", choices=("auto", "core", "bcc"), help="how sensors get into the kernel")
     add("--mode", choices=("observe", "enforce"), help="upper bound of what any policy may do")
     add("--realtime", choices=("auto", "off"))
+    add("--log-format", choices=FORMATS, help="auto: journald under systemd, else text")
+    add("--log-level", choices=("debug", "info", "warn", "error"), help="least that is told here")
     add("--debug", action="store_true", default=None, help="tell all that compiler and verifier say")
     add("--metrics", metavar="HOST:PORT")
     add("--health", metavar="HOST:PORT")
@@ -59,7 +65,7 @@ def run(args: argparse.Namespace) -> NoReturn:
     known = known_with(signal for sensor in sensors for signal in sensor.signals)
     rules = compile_folder(Path(config.policies), known, defaults=config.default_policies)
     check_host(config)
-    become_arc(Boot(config=config, rules=RuleSet(rules=rules), sensors=sensors))
+    become_arc(Boot(config=resolved(config), rules=RuleSet(rules=rules), sensors=sensors))
 
 
 def configured(args: argparse.Namespace) -> Config:
@@ -72,6 +78,20 @@ def configured(args: argparse.Namespace) -> Config:
         option = "--" + fault.at.replace("_", "-")
         raise CliError(f"{option}: {fault.message}", fault.hint, Exit.USAGE)
     return config
+
+
+def resolved(config: Config) -> Config:
+    """With the form chosen in which is told what happens."""
+    if config.log_format != "auto":
+        return config
+    form: Literal["text", "journald"] = "journald" if is_journald() else "text"
+    return msgspec.structs.replace(config, log_format=form)
+
+
+def is_journald() -> bool:
+    """Whether systemd reads standard error, see systemd.exec(5); it may be redirected since."""
+    stream = os.fstat(2)
+    return os.environ.get("JOURNAL_STREAM") == f"{stream.st_dev}:{stream.st_ino}"
 
 
 def check_host(config: Config) -> None:

@@ -23,6 +23,10 @@ class GetStatus(_Command, frozen=True, kw_only=True):
     """Answered by `Status`."""
 
 
+class Ping(_Command, frozen=True, kw_only=True):
+    """Answered by `Done`: the arc turns."""
+
+
 class ListStreams(_Command, frozen=True, kw_only=True):
     """Answered by `Streams`."""
 
@@ -80,6 +84,7 @@ class SegmentMoved(_Command, frozen=True, kw_only=True):
 
 Command = (
     GetStatus
+    | Ping
     | ListStreams
     | ListRules
     | ApplyRule
@@ -176,9 +181,14 @@ class Status(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """Steps taken, by `act/outcome`."""
     refusals: dict[str, int] = {}
     """Steps that were not taken, by guard."""
+    denials: dict[str, int] = {}
+    """How often the kernel denied something to cgroups, by what."""
     latency: Latency | None = None
     breaker_open: tuple[str, ...] = ()
     in_force: tuple[ActInForce, ...] = ()
+    """The first of them; all are counted in `held`."""
+    held: dict[str, int] = {}
+    """Reversible acts in force, by act."""
     plane_restarts: int = 0
     link_dropped: int = 0
     journal_records: int = 0

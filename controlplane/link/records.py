@@ -37,6 +37,8 @@ class _InReflex(_Record, frozen=True, kw_only=True):
 class Finding(_InReflex, frozen=True, kw_only=True):
     """A test that fired. Its span is the root of the trace."""
 
+    parent_id: bytes = b""
+    """Span of whoever asked for the reflex and whose trace it goes on with; empty: it began by itself."""
     decided_ns: int
     rule: str
     signal: str
@@ -70,6 +72,8 @@ class Change(msgspec.Struct, frozen=True, array_like=True):
     before: str
     """The undo writes it back."""
     after: str
+    removal: bytes = b""
+    """Where something was made instead: how to find and remove it, see `messages`."""
 
 
 class Intent(_InReflex, frozen=True, kw_only=True):
@@ -129,6 +133,8 @@ class Undo(_InReflex, frozen=True, kw_only=True):
     error: str = ""
     """`foreign`: somebody else changed the value in between and theirs was left; `shared`: another reflex
     still holds the victim by the same act."""
+    detail: str = ""
+    """What there is to say of the time it was in force: `forks denied: 12`."""
     actor: str = ""
     event_ns: int
 

@@ -4,27 +4,26 @@
 hostile, by `msgspec` for types and by `problems()` for meaning.
 """
 
-from collections.abc import Iterator
-from typing import Literal, NamedTuple, assert_never
+from collections.abc import Iterable, Iterator
+from typing import Literal, NamedTuple, assert_never, get_args
 
 import msgspec
 
 from controlplane.link.amounts import Amount, misfits
 from controlplane.link.config import Config, Mode
+from controlplane.link.globs import Wrong, wrong_protected, wrong_scope
+from controlplane.link.reach import Network, unreachable
 from controlplane.link.user_sensors import UserSensor
 
 NS = 1_000_000_000
 MAX_RULES = 256
 MAX_LADDER = 8
-MAX_GLOBS = 32
-MAX_GLOB = 256
 MAX_SPAN_NS = 7 * 24 * 3600 * NS
 """Longest `for`, `after`, cooldown and rate window: beyond a week it is a typing error."""
 MAX_GRACE_NS = 300 * NS
 LEAST_QUIET_NS = NS
 LEAST_PSI_QUIET_NS = 5 * NS
 """Pressure that goes on is told every 2 s."""
-MAX_PROTECTED = 32
 LOSS_NS = 10 * NS
 MAX_LEVEL = 2**63 - 1
 MAX_EVENTS = 10**15
@@ -35,10 +34,24 @@ WHOLE = 10_000
 """Hundredths of a percent that a share may come to."""
 
 ActName = Literal[
-    "observe", "reweigh", "limit-cpu", "limit-memory", "limit-pids", "limit-io", "freeze", "kill"
+    "observe",
+    "reweigh",
+    "limit-cpu",
+    "limit-memory",
+    "limit-pids",
+    "limit-io",
+    "shape",
+    "quarantine",
+    "deny",
+    "freeze",
+    "kill",
 ]
 IRREVERSIBLE: frozenset[str] = frozenset({"kill"})
-OF_CGROUPS: frozenset[str] = frozenset({"limit-cpu", "limit-memory", "limit-pids", "limit-io"})
+OF_CGROUPS: frozenset[str] = frozenset(
+    {"limit-cpu", "limit-memory", "limit-pids", "limit-io", "shape", "quarantine", "deny"}
+)
+Deniable = Literal["fork", "exec", "connect"]
+DENIABLE: tuple[Deniable, ...] = get_args(Deniable)
 
 
 class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="rate"):
@@ -116,6 +129,12 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Between SIGTERM and SIGKILL; 0: SIGKILL at once."""
     amounts: tuple[Amount, ...] = ()
     """What it sets, all of it or nothing."""
+    allow: tuple[Network, ...] = ()
+    """Whom a quarantined cgroup may still talk to."""
+    interface: str = ""
+    """Which one is shaped, in the victim's own network; empty: what the cgroup itself sends and receives."""
+    what: Literal["", Deniable] = ""
+    """What a deny denies."""
 
 
 class Scope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -196,14 +215,13 @@ def problems(rule: Rule) -> list[str]:
 def faults(rule: Rule) -> Iterator[Fault]:
     """The same as `problems`, with place and hint apart."""
     yield from _name_faults(rule)
-    yield from _scope_faults(rule.scope, rule.mode)
+    yield from _named_faults(rule)
     yield from _test_faults(rule.test)
     yield from _ladder_faults(rule)
     yield from _confirm_faults(rule)
     if not 0 <= rule.cooldown_ns <= MAX_SPAN_NS:
         yield Fault("spec.cooldown", "must be between 0s and 7d")
     yield from _quiet_faults(rule)
-    yield from _protect_faults(rule.protect)
 
 
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
@@ -224,41 +242,13 @@ def _is_signal(name: str) -> bool:
     return 1 <= len(name) <= 63 and _SIGNAL.issuperset(name)
 
 
-def _scope_faults(scope: Scope, mode: Mode) -> Iterator[Fault]:
-    at = "spec.scope"
-    if scope.node and scope.cgroups:
-        yield Fault(at, "has both `node` and `cgroups`", "`node: true` is every cgroup already")
-    if len(scope.cgroups) > MAX_GLOBS:
-        yield Fault(f"{at}.cgroups", f"has more than {MAX_GLOBS} globs")
-    for index, glob in enumerate(scope.cgroups[:MAX_GLOBS]):
-        yield from _glob_faults(f"{at}.cgroups[{index}]", glob)
-        if mode == "enforce" and _names_every_cgroup(glob):
-            yield Fault(
-                f"{at}.cgroups[{index}]",
-                "names no cgroup in particular, and the policy enforces",
-                "name part of a path, or write `scope: {node: true}` to act anywhere on this node",
-            )
-    if mode == "enforce" and not scope.node and not scope.cgroups:
-        yield Fault(
-            at,
-            "an enforcing policy needs a scope",
-            "name cgroups, or write `scope: {node: true}` to act anywhere on this node",
-        )
+def _named_faults(rule: Rule) -> Iterator[Fault]:
+    yield from _below_spec(wrong_scope(rule.scope.cgroups, rule.mode, node=rule.scope.node))
+    yield from _below_spec(wrong_protected(rule.protect))
 
 
-def _glob_faults(at: str, glob: str) -> Iterator[Fault]:
-    if len(glob) > MAX_GLOB or not glob.isprintable():
-        yield Fault(at, f"must be at most {MAX_GLOB} printable characters")
-    elif not glob.startswith("/"):
-        yield Fault(at, "must begin with /", "globs are anchored at the cgroup2 root")
-    elif glob != "/" and any(part in ("", ".", "..") for part in glob[1:].split("/")):
-        yield Fault(at, "has an empty, `.` or `..` component")
-    elif any("**" in part and part != "**" for part in glob.split("/")):
-        yield Fault(at, "`**` must be a component of its own", "write /a/**/b, or * inside a name")
-
-
-def _names_every_cgroup(glob: str) -> bool:
-    return glob != "/" and not glob.strip("/*?")
+def _below_spec(found: Iterable[Wrong]) -> Iterator[Fault]:
+    return (Fault(f"spec.{at}", message, hint) for at, message, hint in found)
 
 
 def _budget_faults(allowed_ns: int) -> Iterator[Fault]:
@@ -339,19 +329,6 @@ def _quiet_faults(rule: Rule) -> Iterator[Fault]:
         yield Fault(at, "must be at least 5s for pressure", "the kernel tells of it every 2 s while it lasts")
 
 
-def _protect_faults(words: tuple[str, ...]) -> Iterator[Fault]:
-    if len(words) > MAX_PROTECTED:
-        yield Fault("spec.protect", f"has more than {MAX_PROTECTED} entries")
-    for index, word in enumerate(words[:MAX_PROTECTED]):
-        at = f"spec.protect[{index}]"
-        if word.startswith("/"):
-            yield from _glob_faults(at, word)
-            if word == "/" or _names_every_cgroup(word):
-                yield Fault(at, "protects every cgroup", "write `mode: observe` to touch none")
-        elif not word or "/" in word or not word.isprintable() or len(word) > MAX_GLOB:
-            yield Fault(at, "is neither a program nor a cgroup", "write sshd, or a path as /databases/**")
-
-
 def _ladder_faults(rule: Rule) -> Iterator[Fault]:
     if len(rule.ladder) > MAX_LADDER:
         yield Fault("spec.ladder", f"has more than {MAX_LADDER} steps")
@@ -359,6 +336,7 @@ def _ladder_faults(rule: Rule) -> Iterator[Fault]:
     for index, step in enumerate(rule.ladder[:MAX_LADDER]):
         at = f"spec.ladder[{index}]"
         yield from _step_faults(at, step)
+        yield from _denial_faults(at, step)
         if rule.per == "process" and step.act in OF_CGROUPS:
             yield Fault(f"{at}.act", f"{step.act} takes a whole cgroup", "write `per: cgroup`")
         else:
@@ -373,7 +351,16 @@ def _amount_faults(at: str, step: Step, *, process: bool) -> Iterator[Fault]:
         yield Fault(f"{at}.{key}" if key else at, message, hint)
 
 
+def _denial_faults(at: str, step: Step) -> Iterator[Fault]:
+    if step.act == "deny" and not step.what:
+        yield Fault(at, "deny needs something to deny", f"write `what: {'`, `'.join(DENIABLE)}`")
+    if step.what and step.act != "deny":
+        yield Fault(f"{at}.what", f"{step.act} denies nothing", "leave `what` out")
+
+
 def _step_faults(at: str, step: Step) -> Iterator[Fault]:
+    for key, message, hint in unreachable(step.act, step.allow, step.interface):
+        yield Fault(f"{at}.{key}", message, hint)
     if step.grace_ns and step.act != "kill":
         yield Fault(f"{at}.grace", f"{step.act} gives no grace", "leave `grace` out")
     if not 0 <= step.grace_ns <= MAX_GRACE_NS:
@@ -381,7 +368,14 @@ def _step_faults(at: str, step: Step) -> Iterator[Fault]:
     if not 0 <= step.after_ns <= MAX_SPAN_NS:
         yield Fault(f"{at}.after", "must be between 0s and 7d")
     match step.act:
-        case "freeze" | "reweigh" | "limit-cpu" | "limit-memory" | "limit-pids" | "limit-io":
+        case (
+            "freeze"
+            | "deny"
+            | "reweigh"
+            | "shape"
+            | "quarantine"
+            | ("limit-cpu" | "limit-memory" | "limit-pids" | "limit-io")
+        ):
             if not 1 <= step.for_ns <= MAX_SPAN_NS:
                 message = f"a {step.act} needs an end, at most 7d"
                 yield Fault(f"{at}.for", message, "write for example `for: 10s`")

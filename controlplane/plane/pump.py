@@ -6,7 +6,7 @@ cannot be understood is counted and passed over, for the exporter to put aside.
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,6 +23,7 @@ REPLAYED: Final = 4
 
 T = TypeVar("T")
 Feed = Callable[[str, int, Record], None]
+Live = Callable[[Stored], None]
 
 
 @dataclass
@@ -40,19 +41,22 @@ class Tally:
 class Pump:
     """Event-driven: sleeps until the doorbell rings."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- what is told, and to whom
         self,
         journal: Journal,
         disk: Executor,
         doorbell: int,
         *,
         feed: Feed,
+        live: Live,
         moved: Callable[[int], None],
         opened: Callable[[], None],
         synced: Callable[[], Awaitable[None]],
         trouble: Callable[[str], None],
     ) -> None:
-        """`opened` is called once there is a journal to read, `synced` when there is more of it.
+        """`feed` is told the last segments again at the start, and then like `live` what is new.
+
+        `opened` is called once there is a journal to read, `synced` when there is more of it.
 
         `moved` names a segment of the head that is whole on the disk, `trouble` says why nothing can be
         written (empty: it can).
@@ -62,6 +66,7 @@ class Pump:
         self._disk = disk
         self._doorbell = doorbell
         self._feed = feed
+        self._live = live
         self._moved = moved
         self._opened = opened
         self._synced = synced
@@ -100,13 +105,15 @@ class Pump:
     async def _open(self) -> None:
         """The last segments are told again: they are the history this process begins with."""
         await self._in_thread(self._journal.open)
-        self._hand_on(await self._in_thread(lambda: list(self._journal.last(REPLAYED))))
+        for _ in self._hand_on(await self._in_thread(lambda: list(self._journal.last(REPLAYED)))):
+            pass
         self._is_open = True
         self._opened()
 
     async def _pull(self) -> bool:
         pulled = await self._in_thread(self._journal.pull)
-        self._hand_on(pulled.stored)
+        for item in self._hand_on(pulled.stored):
+            self._live(item)
         for segment in pulled.moved:
             self._moved(segment)
         return bool(pulled.stored)
@@ -115,7 +122,7 @@ class Pump:
         os.eventfd_read(self._doorbell)
         self._rung.set()
 
-    def _hand_on(self, stored: list[Stored]) -> None:
+    def _hand_on(self, stored: list[Stored]) -> Iterator[Stored]:
         for item in stored:
             header, entry = item
             self.tally.records += 1
@@ -127,6 +134,7 @@ class Pump:
                 self.tally.undecodable += 1
             else:
                 self._feed(item.uid, record.time_ns + header.wall_offset_ns, record)
+                yield item
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._disk, work)

@@ -8,7 +8,7 @@ from typing import Final, Literal
 import msgspec
 
 from controlplane.link.config import Mode
-from controlplane.link.rules import NS, ActName, Scope
+from controlplane.link.rules import NS, ActName, Deniable, Scope
 from controlplane.link.signals import Key
 from controlplane.policy import units
 from controlplane.policy.errors import UnitError, shown
@@ -141,6 +141,14 @@ class StepSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     read: Limit | None = None
     """From every disk that the cgroup uses, a second."""
     write: Limit | None = None
+    rate: Limit | None = None
+    """What a cgroup or an interface may send, a second."""
+    allow: tuple[str, ...] = ()
+    """Networks that a quarantined cgroup may still talk to."""
+    interface: str = ""
+    """Of the victim's own network."""
+    what: Deniable | None = None
+    """Of a deny."""
 
 
 class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from controlplane.link.config import Config
+from controlplane.link.config import Config, Export, Tls
 from controlplane.link.rules import Fault
 
 MAX_RUNTIME_DIR: Final = 107 - len("/plane/management.sock")
@@ -20,13 +20,33 @@ def faults(config: Config) -> Iterator[Fault]:
     for key in ("metrics", "health"):
         if not is_address(getattr(config, key)):
             yield Fault(key, f"{getattr(config, key)!r} is not HOST:PORT", "write for example 127.0.0.1:9464")
+    if config.metrics_tls is not None:
+        yield from _tls_faults("metrics_tls", config.metrics_tls)
     for index, name in enumerate(config.protect):
         if not name or "/" in name:
             yield Fault(f"protect[{index}]", "must be the name of an executable", "write sshd, not its path")
-    endpoint = config.export.endpoint
-    if endpoint and not endpoint.startswith(("http://", "https://")):
+    yield from _export_faults(config.export)
+
+
+def _export_faults(export: Export) -> Iterator[Fault]:
+    if export.endpoint and not export.endpoint.startswith(("http://", "https://")):
         hint = "write for example http://127.0.0.1:4317"
         yield Fault("export.endpoint", "must begin with http:// or https://", hint)
+    files = {key: value for key in ("ca", "cert", "key") if (value := getattr(export, key))}
+    for key, value in files.items():
+        if not value.startswith("/"):
+            yield Fault(f"export.{key}", "must be an absolute path")
+        if export.endpoint.startswith("http://"):
+            yield Fault(f"export.{key}", "is of no use without TLS", "write https:// in export.endpoint")
+    if ("cert" in files) != ("key" in files):
+        given, missing = ("cert", "key") if "cert" in files else ("key", "cert")
+        yield Fault(f"export.{given}", f"needs export.{missing} beside it", "name both files, or neither")
+
+
+def _tls_faults(key: str, files: Tls) -> Iterator[Fault]:
+    for name in ("cert", "key", "client_ca"):
+        if not getattr(files, name).startswith("/"):
+            yield Fault(f"{key}.{name}", "must be an absolute path")
 
 
 def is_address(text: str) -> bool:

@@ -31,7 +31,7 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("version", "pid", "mode", "loader", "realtime", "start_time", "armed_time", "time", "events", "streams", "policies", "findings", "steps", "latency", "breakers_open", "in_force", "plane_restarts", "link_dropped", "journal_records", "journal_dropped", "policy_error", "watchers", "watchers_dropped", "refusals")
+    __slots__ = ("version", "pid", "mode", "loader", "realtime", "start_time", "armed_time", "time", "events", "streams", "policies", "findings", "steps", "latency", "breakers_open", "in_force", "plane_restarts", "link_dropped", "journal_records", "journal_dropped", "policy_error", "watchers", "watchers_dropped", "refusals", "denials")
     class EventsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -67,6 +67,13 @@ class GetStatusResponse(_message.Message):
         key: str
         value: int
         def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class DenialsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     VERSION_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
@@ -91,6 +98,7 @@ class GetStatusResponse(_message.Message):
     WATCHERS_FIELD_NUMBER: _ClassVar[int]
     WATCHERS_DROPPED_FIELD_NUMBER: _ClassVar[int]
     REFUSALS_FIELD_NUMBER: _ClassVar[int]
+    DENIALS_FIELD_NUMBER: _ClassVar[int]
     version: str
     pid: int
     mode: Mode
@@ -115,7 +123,8 @@ class GetStatusResponse(_message.Message):
     watchers: int
     watchers_dropped: _containers.ScalarMap[str, int]
     refusals: _containers.ScalarMap[str, int]
-    def __init__(self, version: _Optional[str] = ..., pid: _Optional[int] = ..., mode: _Optional[_Union[Mode, str]] = ..., loader: _Optional[str] = ..., realtime: _Optional[bool] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., armed_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., events: _Optional[_Mapping[str, int]] = ..., streams: _Optional[int] = ..., policies: _Optional[int] = ..., findings: _Optional[_Mapping[str, int]] = ..., steps: _Optional[_Mapping[str, int]] = ..., latency: _Optional[_Union[Latency, _Mapping]] = ..., breakers_open: _Optional[_Iterable[str]] = ..., in_force: _Optional[_Iterable[_Union[ActInForce, _Mapping]]] = ..., plane_restarts: _Optional[int] = ..., link_dropped: _Optional[int] = ..., journal_records: _Optional[int] = ..., journal_dropped: _Optional[int] = ..., policy_error: _Optional[str] = ..., watchers: _Optional[int] = ..., watchers_dropped: _Optional[_Mapping[str, int]] = ..., refusals: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    denials: _containers.ScalarMap[str, int]
+    def __init__(self, version: _Optional[str] = ..., pid: _Optional[int] = ..., mode: _Optional[_Union[Mode, str]] = ..., loader: _Optional[str] = ..., realtime: _Optional[bool] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., armed_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., events: _Optional[_Mapping[str, int]] = ..., streams: _Optional[int] = ..., policies: _Optional[int] = ..., findings: _Optional[_Mapping[str, int]] = ..., steps: _Optional[_Mapping[str, int]] = ..., latency: _Optional[_Union[Latency, _Mapping]] = ..., breakers_open: _Optional[_Iterable[str]] = ..., in_force: _Optional[_Iterable[_Union[ActInForce, _Mapping]]] = ..., plane_restarts: _Optional[int] = ..., link_dropped: _Optional[int] = ..., journal_records: _Optional[int] = ..., journal_dropped: _Optional[int] = ..., policy_error: _Optional[str] = ..., watchers: _Optional[int] = ..., watchers_dropped: _Optional[_Mapping[str, int]] = ..., refusals: _Optional[_Mapping[str, int]] = ..., denials: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class Latency(_message.Message):
     __slots__ = ("bounds_ns", "counts", "sum_ns")

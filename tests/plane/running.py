@@ -86,13 +86,13 @@ class Node:
     def state(self) -> Path:
         return self.root / "state"
 
-    def config(self, endpoint: str = "", **settings: object) -> Config:
+    def config(self, endpoint: str = "", *, export: Export = Export(), **settings: object) -> Config:  # noqa: B008 -- frozen
         base = Config(
             runtime_dir=str(self.root),
             state_dir=str(self.state),
             metrics="127.0.0.1:0",
             health="127.0.0.1:0",
-            export=Export(endpoint=endpoint, timeout_ms=2000),
+            export=msgspec.structs.replace(export, endpoint=endpoint, timeout_ms=2000),
         )
         return msgspec.structs.replace(base, **settings)
 

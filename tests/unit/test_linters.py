@@ -36,6 +36,7 @@ HOT: dict[str, set[str]] = {
 
 RARE: dict[str, str] = {
     "_end": "the victim is dead, or a reflex is over",
+    "_first_below": "a cgroup whose processes are all in cgroups below it",
     "_kill_one_by_one": "instead of cgroup.kill, which is there since Linux 5.14",
     "_terminate": "a kill with grace goes through every process of a cgroup",
     "_roll": "once per segment of the journal",
@@ -59,6 +60,7 @@ RARE: dict[str, str] = {
     "note": "an alarm of a stream begins or ends",
     "open": "first act on a cgroup that was not prepared",
     "padded": "arithmetic, shared with the readers of segments",
+    "open_netlink": "first act in a network namespace",
     "path_of": "first event of a cgroup",
     "signals_of": "one comparison, shared with the policy checks",
     "summarise": "so many values of a stream have come that its odds are made anew",

@@ -119,6 +119,17 @@ class Bet(NamedTuple):
 BET = struct.Struct("<IIIIIIiiqqqq648s")
 
 
+class DenialKey(NamedTuple):
+    """struct denial_key."""
+
+    cgroup: int
+    what: int
+    padding: int
+
+
+DENIAL_KEY = struct.Struct("<QII")
+
+
 class Signal(IntEnum):
     """enum signal."""
 
@@ -177,3 +188,12 @@ class Counter(IntEnum):
     LOST_SLOTS = 5
     LAST_LOSS = 6
     COUNTERS = 7
+
+
+class Denied(IntEnum):
+    """enum denied."""
+
+    NOTHING = 0
+    FORK = 1
+    EXEC = 2
+    CONNECT = 3

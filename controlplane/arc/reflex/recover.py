@@ -46,7 +46,9 @@ def _place(intent: Intent, change: Change) -> Place:
 
 
 def _as_it_is(intent: Intent, last: Mapping[Place, str]) -> Intent:
-    changes = (Change(each.what, each.before, last[_place(intent, each)]) for each in intent.changes)
+    changes = (
+        Change(each.what, each.before, last[_place(intent, each)], each.removal) for each in intent.changes
+    )
     return msgspec.structs.replace(intent, changes=tuple(changes))
 
 

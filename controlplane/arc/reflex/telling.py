@@ -188,9 +188,10 @@ def take_back(act: Act, intent: Intent, changes: Sequence[Change], reason: Reaso
     """
     victim = Victim(intent.cgroup, intent.path, intent.pid, intent.start_ns, intent.comm)
     error = "shared" if len(changes) < len(intent.changes) else ""
+    detail: str | None = ""
     try:
         if changes:
-            act.undo(victim, changes)
+            detail = act.undo(victim, changes)
     except ForeignValueError:
         error = "foreign"
     except OSError as failure:
@@ -208,6 +209,7 @@ def take_back(act: Act, intent: Intent, changes: Sequence[Change], reason: Reaso
         reason=reason,
         ok=error in ("", "foreign", "shared"),
         error=error,
+        detail=detail or "",
         actor=actor,
         event_ns=intent.event_ns,
     )

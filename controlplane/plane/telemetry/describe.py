@@ -55,7 +55,8 @@ def describe(record: records.Record, wall_offset_ns: int) -> Event:
             return _lost(record)
         case records.Notice():
             text = record.text or record.name
-            return Event(events.PREFIX + record.name, record.severity, text, dict(record.attributes))
+            named: dict[str, Value] = {events.PREFIX + key: value for key, value in record.attributes.items()}
+            return Event(events.PREFIX + record.name, record.severity, text, named)
         case _:
             assert_never(record)
 
@@ -89,8 +90,12 @@ def _finding(record: records.Finding, wall_offset_ns: int) -> Event:
         **_cgroup(record.path, record.cgroup),
         **_process(record.pid, record.start_ns, record.comm, wall_offset_ns),
     }
+    if record.stream:
+        attributes[events.STREAM] = record.stream
     if record.culprit:
         attributes |= {events.CULPRIT_ID: record.culprit, events.CULPRIT_PATH: record.culprit_path}
+    if record.parent_id:
+        attributes[events.PARENT_SPAN_ID] = record.parent_id.hex()
     return _told(record, events.FINDING, "warn", body, attributes)
 
 
@@ -148,8 +153,10 @@ def _undo(record: records.Undo) -> Event:
         attributes[events.PROCESS_PID] = record.pid
     if record.actor:
         attributes[events.ACTOR] = record.actor
-    if record.ok and record.error:
-        attributes[events.DETAIL] = record.error
+    if record.detail:
+        body += f"; {record.detail}"
+    if detail := record.detail or (record.error if record.ok else ""):
+        attributes[events.DETAIL] = detail
     return _told(record, events.UNDO, "info" if record.ok else "error", body, attributes)
 
 

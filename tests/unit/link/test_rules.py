@@ -6,10 +6,9 @@ import msgspec
 import pytest
 
 from controlplane.link.amounts import BEST_EFFORT, Amount
+from controlplane.link.globs import MAX_GLOB, MAX_GLOBS
 from controlplane.link.rules import (
     MAX_ALLOWED_NS,
-    MAX_GLOB,
-    MAX_GLOBS,
     MAX_LADDER,
     MAX_LEVEL,
     MAX_SPAN_NS,

@@ -66,7 +66,7 @@ class Responder:
                 return frames.Done(undone)
             case frames.CloseBreaker(rule=rule):
                 return self._close_breaker(rule)
-            case frames.SegmentMoved():
+            case frames.SegmentMoved() | frames.Ping():
                 return frames.Done()
 
     def _apply(self, rule: rules.Rule, *, dry_run: bool) -> frames.Result:
@@ -112,8 +112,9 @@ STATUS = frames.Status(
         frames.SensorStatus(name="cpu", attached=False, reason="no BTF"),
     ),
     events={"process.fork": 7},
-    reflexes={"freeze/ok": 1},
+    reflexes={"freeze/done": 1},
     latency=frames.Latency(bounds_ns=(10_000, 100_000), counts=(1, 0, 0), sum_ns=9_000),
+    held={"freeze": 1},
     in_force=(
         frames.ActInForce(
             trace_id=bytes(range(16)),

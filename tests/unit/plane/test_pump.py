@@ -10,7 +10,7 @@ from pathlib import Path
 
 from controlplane.arc.reflex.journal import Journal as Writer
 from controlplane.link.records import Notice, Record
-from controlplane.plane.journal import Journal
+from controlplane.plane.journal import Journal, Stored
 from controlplane.plane.pump import Pump
 from tests.plane.writer import append, notice, writing
 
@@ -22,11 +22,15 @@ class Ears:
     fed: list[tuple[str, int, Record]] = field(default_factory=list)
     moved: list[int] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
+    live: list[int] = field(default_factory=list)
     opened: int = 0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def on_record(self, uid: str, wall_ns: int, record: Record) -> None:
         self.fed.append((uid, wall_ns, record))
+
+    def on_live(self, stored: Stored) -> None:
+        self.live.append(stored.entry.index)
 
     def on_open(self) -> None:
         self.opened += 1
@@ -65,6 +69,7 @@ class Bench:
                 disk,
                 self.doorbell,
                 feed=ears.on_record,
+                live=ears.on_live,
                 moved=ears.moved.append,
                 opened=ears.on_open,
                 synced=ears.on_sync,
@@ -128,6 +133,7 @@ def test_the_last_segments_are_told_again_after_a_restart(tmp_path: Path) -> Non
         bench.write(notice(50))
         async with bench.pumping() as (pump, ears):
             await ears.until(lambda: len(ears.fed) == 51)
+            assert ears.live == [50]
             assert numbers(ears) == list(range(51))
             assert (ears.opened, pump.tally.missing) == (1, 0)
 

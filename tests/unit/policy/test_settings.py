@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from controlplane.link.config import Config, Export
+from controlplane.link.config import Config, Export, Tls
 from controlplane.policy.settings import faults, is_address
 
 
@@ -50,10 +50,23 @@ def test_not_addresses(text: str) -> None:
         ({"policies": "policies.d"}, "policies"),
         ({"metrics": "9464"}, "metrics"),
         ({"health": "x:y"}, "health"),
+        ({"metrics_tls": Tls(cert="cert.pem", key="/k", client_ca="/c")}, "metrics_tls.cert"),
         ({"protect": ("sshd", "")}, "protect[1]"),
         ({"protect": ("/usr/sbin/sshd",)}, "protect[0]"),
         ({"export": Export(endpoint="127.0.0.1:4317")}, "export.endpoint"),
+        ({"export": Export(endpoint="https://c:1", ca="ca.pem")}, "export.ca"),
+        ({"export": Export(endpoint="http://c:1", ca="/ca.pem")}, "export.ca"),
+        ({"export": Export(endpoint="https://c:1", cert="/c.pem")}, "export.cert"),
+        ({"export": Export(endpoint="https://c:1", key="/k.pem")}, "export.key"),
     ],
 )
 def test_refused(fields: dict[str, Any], at: str) -> None:
     assert [fault.at for fault in faults(Config(**fields))] == [at]
+
+
+def test_half_a_certificate_says_what_is_missing() -> None:
+    (fault,) = faults(Config(export=Export(endpoint="https://c:1", cert="/c.pem")))
+    assert (fault.message, fault.hint) == (
+        "needs export.key beside it",
+        "name both files, or neither",
+    )

@@ -1,0 +1,56 @@
+"""Records of every kind that the arc journals, with all that each can say."""
+
+import msgspec
+
+from controlplane.link.records import Lost, Notice, Record, Suspect
+from tests.plane.writer import finding
+from tests.unit.plane import told
+
+_FOUND = msgspec.structs.replace(
+    finding(), stream="8:0 write", culprit=91, culprit_path="/hog", parent_id=b"\7" * 8, mode="enforce"
+)
+_PATH = _FOUND.path
+_WHO = {"path": _PATH, "pid": 4242}
+_PROCESS = {**_WHO, "cgroup": 77, "start_ns": 9_000, "comm": "stress"}
+_NOTICES: dict[str, dict[str, str | int | float | bool]] = {
+    "arc.armed": {"took_ms": 74, "mode": "observe"},
+    "arc.recovered": {"undone": 2},
+    "arc.not_realtime": {},
+    "arc.stopped": {},
+    "plane.restarted": {},
+    "sensor.disabled": {},
+    "baselines.unreadable": {},
+    "stream.adapted": {"signal": "cpu.runq_delay", "stream": "/web"},
+    "policy.reloaded": {},
+    "policy.rejected": {},
+    "policy.applied": {"actor": "uid:1000"},
+    "policy.deleted": {"actor": "uid:1000"},
+    "policy.mode_changed": {"actor": "uid:1000"},
+    "mode.changed": {"actor": "uid:1000"},
+}
+_WARNED = ("arc.recovered", "arc.not_realtime", "plane.restarted", "sensor.disabled", "baselines.unreadable")
+
+EVERY: tuple[Record, ...] = (
+    _FOUND,
+    told.evidence(),
+    msgspec.structs.replace(told.evidence(), suspects=(Suspect(91, "/hog", 0, "", 3),)),
+    msgspec.structs.replace(told.intent(), **_PROCESS),
+    told.outcome(),
+    msgspec.structs.replace(told.outcome(), ok=False, error="No such process"),
+    told.effect(),
+    msgspec.structs.replace(told.undo(), **_WHO, error="foreign", actor="uid:1000"),
+    msgspec.structs.replace(told.undo(), ok=False, error="Permission denied"),
+    msgspec.structs.replace(told.refused(), **_WHO),
+    Lost(time_ns=told.EVENT_NS, sensor="process", reason="ring", count=9),
+    *(
+        Notice(
+            time_ns=told.EVENT_NS + number,
+            name=name,
+            severity="error" if name == "policy.rejected" else "warn" if name in _WARNED else "info",
+            text="as it was said",
+            attributes=attributes,
+        )
+        for number, (name, attributes) in enumerate(_NOTICES.items())
+    ),
+)
+LABELS = [f"{type(record).__name__}-{number}" for number, record in enumerate(EVERY)]
