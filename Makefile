@@ -17,7 +17,7 @@ OBJECTS := controlplane/arc/kernel/objects
 
 # First line: to build and run. Second: for tests and benchmarks (gcc compiles the C peers).
 PACKAGES := clang bpftool libbpf-dev libc6-dev python3-bpfcc python3-venv \
-	clang-format gcc iproute2 strace stress-ng
+	clang-format gcc iproute2 nftables strace stress-ng
 
 # For `make vm` alone: the machines, and what their kernels are unpacked with and start with.
 VM_PACKAGES := qemu-system-x86 busybox-static kmod lz4 zstd

@@ -10,12 +10,14 @@ from typing import assert_never
 
 import msgspec
 
+from controlplane.arc.auditing import Auditing
 from controlplane.arc.reflex.engine import Engine
 from controlplane.arc.reflex.journal import Journal
 from controlplane.arc.rulebook import RuleBook
 from controlplane.arc.status import StreamReader, rules_page
 from controlplane.link.frames import (
     ApplyRule,
+    Audited,
     CloseBreaker,
     Command,
     DeleteRule,
@@ -23,6 +25,7 @@ from controlplane.link.frames import (
     GetStatus,
     ListRules,
     ListStreams,
+    Noticed,
     Ping,
     Refused,
     Result,
@@ -51,6 +54,7 @@ class Commands:
         self._book = book
         self._engine = engine
         self._journal = journal
+        self._auditing = Auditing(journal.must_append)
         self._streams = streams
         self._signals = signals
         self._missing = missing
@@ -66,6 +70,15 @@ class Commands:
                 return Done()
             case ListStreams() | ListRules():
                 return self._list(command)
+            case SegmentMoved():
+                return Done(changed=int(self._journal.moved(command.segment)))
+            case Audited() | Noticed():
+                return self._auditing.tell(command)
+            case _:
+                return self._change(command)
+
+    def _change(self, command: ApplyRule | DeleteRule | SetMode | UndoActs | CloseBreaker) -> Result:
+        match command:
             case ApplyRule():
                 return self._apply(command)
             case DeleteRule():
@@ -76,8 +89,6 @@ class Commands:
                 return self._undo(command)
             case CloseBreaker():
                 return self._close_breaker(command)
-            case SegmentMoved():
-                return Done(changed=int(self._journal.moved(command.segment)))
             case _:
                 assert_never(command)
 

@@ -43,7 +43,6 @@ from controlplane.arc.reflex.repertoire import acts_on
 from controlplane.arc.rehearsal import rehearse
 from controlplane.arc.rulebook import RuleBook
 from controlplane.arc.runtime import RuntimeFolder
-from controlplane.link.account import account
 from controlplane.link.config import Config
 from controlplane.link.frames import COMMANDS, ENCODER, Changed, Reply, Status
 from controlplane.link.malformed import MALFORMED
@@ -66,7 +65,7 @@ class Arc:
         self._started_ns = time.monotonic_ns()
         self._armed_ns = 0
         self._config: Config = boot.config
-        self._folder = RuntimeFolder(boot.config.runtime_dir, account(boot.config.plane_user))
+        self._folder = RuntimeFolder(boot.config)
         self._sensors = Sensors(loader=boot.config.loader, own=boot.sensors)
         self._known_signals = {signal.name: signal for signal in self._sensors.signals}
         self._signals_fd = write_signals(signal for sensor in boot.sensors for signal in sensor.signals)

@@ -15,7 +15,7 @@ from controlplane.arc.kernel.cgroups import find_mount
 from controlplane.cli import host
 from controlplane.cli.exits import CliError, Exit, Subparsers
 from controlplane.compiler.installed import installed, package
-from controlplane.link.account import AccountError, account, require_reachable
+from controlplane.link.account import AccountError, account, group, require_reachable, require_readable
 from controlplane.link.config import Config
 from controlplane.link.rules import Boot, RuleSet
 from controlplane.link.signals import known_with
@@ -50,16 +50,11 @@ def add_parser(subparsers: Subparsers) -> None:
     add("--debug", action="store_true", default=None, help="tell all that compiler and verifier say")
     add("--metrics", metavar="HOST:PORT")
     add("--health", metavar="HOST:PORT")
-    add("--management", metavar="HOST:PORT", help="management over TCP")
+    add("--management", metavar="HOST:PORT", help="management over TLS, with the certificates configured")
 
 
 def run(args: argparse.Namespace) -> NoReturn:
     """Become the arc. Raises CliError or PolicyError where that cannot work."""
-    if args.management is not None:
-        hint = "leave it out; the UNIX socket is always there"
-        raise CliError(
-            "management over TCP needs certificates, which cannot be configured yet", hint, Exit.REFUSED
-        )
     config = configured(args)
     sensors = user_sensors(Path(config.sensors_dir))
     known = known_with(signal for sensor in sensors for signal in sensor.signals)
@@ -73,9 +68,12 @@ def configured(args: argparse.Namespace) -> Config:
     given = {key: getattr(args, key) for key in OVERRIDES if getattr(args, key) is not None}
     for key in given.keys() & FOLDERS:
         given[key] = str(Path(given[key]).absolute())
-    config = msgspec.structs.replace(load_config(args.config), **given)
+    config = load_config(args.config)
+    if args.management is not None:
+        given["management"] = msgspec.structs.replace(config.management, address=args.management)
+    config = msgspec.structs.replace(config, **given)
     for fault in settings.faults(config):
-        option = "--" + fault.at.replace("_", "-")
+        option = "--" + fault.at.partition(".")[0].replace("_", "-")
         raise CliError(f"{option}: {fault.message}", fault.hint, Exit.USAGE)
     return config
 
@@ -110,6 +108,7 @@ def check_host(config: Config) -> None:
         hint = "stop it, or give this one another --runtime-dir"
         raise CliError(f"already running, pid {pid} holds {lock}", hint)
     check_account(config)
+    check_tls(config)
 
 
 def check_loader(config: Config) -> None:
@@ -126,12 +125,31 @@ def check_loader(config: Config) -> None:
         raise CliError("bcc is not installed", "apt install python3-bpfcc")
 
 
+def check_tls(config: Config) -> None:
+    """Certificates are there, fit together, and can be read by the plane. Raises CliError."""
+    given = config.management
+    if not given.address:
+        return
+    from controlplane.plane.api.certificates import now_utc
+    from controlplane.plane.api.tls import Files, TlsError, load
+
+    files = Files(given.cert, given.key, given.client_ca, given.crl)
+    try:
+        load(files, now_utc())
+        for path in files.paths():
+            require_readable(str(path), account(config.plane_user))
+    except (TlsError, AccountError) as error:
+        raise CliError(str(error), error.hint, Exit.BAD_POLICY) from None
+
+
 def check_account(config: Config) -> None:
     """The plane's account exists and can enter its directories. Raises CliError."""
     try:
         plane = account(config.plane_user)
         for directory in (config.runtime_dir, config.state_dir):
             require_reachable(directory, plane)
+        for name in config.management.groups().values():
+            group(name)
     except AccountError as error:
         raise CliError(str(error), error.hint, Exit.BAD_POLICY) from None
 

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 Mode = Literal["enforce", "observe", "off"]
+RoleName = Literal["viewer", "operator", "admin"]
 
 
 class Export(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -33,6 +34,44 @@ class Export(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Of one attempt. None: 10 s."""
     batch_bytes: Annotated[int, Meta(ge=1024, le=4_000_000)] = 2 * 1024 * 1024
     """Upper bound of one request; collectors refuse more than 4 MiB."""
+
+
+class Identity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Whose certificate gives which role. Exactly one of the names is given, and compared as a whole."""
+
+    spiffe: str = ""
+    """The one URI among the names of the certificate, `spiffe://example.org/oncall`."""
+    dns: str = ""
+    """A DNS name of the certificate."""
+    subject: str = ""
+    """The subject as RFC 4514 writes it, `CN=alice,O=Example`."""
+    role: RoleName
+
+
+class Management(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Who may manage the daemon, and over what. No address: over the UNIX sockets alone."""
+
+    address: str = ""
+    """HOST:PORT for TLS 1.3 with client certificates."""
+    cert: str = ""
+    """The daemon's certificate and those between it and the CA, in PEM. All of these files are watched."""
+    key: str = ""
+    client_ca: str = ""
+    """Certificates of the authorities whose clients are let in."""
+    crl: str = ""
+    """Certificates that count no more; may be left out."""
+    connection_age_s: Annotated[int, Meta(ge=1, le=86_400)] = 3_600
+    """Connections end after it, so that what has changed about certificates holds for everybody."""
+    identities: tuple[Identity, ...] = ()
+    """A certificate that is not named here may do nothing."""
+    viewer_group: str = ""
+    """Members may look, over a UNIX socket of their own; empty: there is none."""
+    operator_group: str = ""
+
+    def groups(self) -> dict[RoleName, str]:
+        """Group by the role whose socket it may use."""
+        named: dict[RoleName, str] = {"operator": self.operator_group, "viewer": self.viewer_group}
+        return {role: group for role, group in named.items() if group}
 
 
 class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -85,3 +124,4 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     journal_head_segments: Annotated[int, Meta(ge=2, le=1024)] = 16
     journal_disk_bytes: Annotated[int, Meta(ge=4 * 1024 * 1024)] = 256 * 1024 * 1024
     export: Export = Export()
+    management: Management = Management()

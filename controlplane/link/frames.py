@@ -4,9 +4,13 @@ One msgpack message per SOCK_SEQPACKET datagram. Everything here is best effort 
 not be lost is in the journal.
 """
 
+from typing import Annotated, Literal
+
 import msgspec
+from msgspec import Meta
 
 from controlplane.link.config import Mode
+from controlplane.link.records import Call
 from controlplane.link.rules import Rule
 
 MAX_FRAME = 64 * 1024
@@ -82,6 +86,19 @@ class SegmentMoved(_Command, frozen=True, kw_only=True):
     segment: int
 
 
+class Audited(_Command, frozen=True, kw_only=True):
+    """Journal this call. Answered by `Done` once it is in the journal."""
+
+    call: Call
+
+
+class Noticed(_Command, frozen=True, kw_only=True):
+    """Journal what befell the plane."""
+
+    name: Literal["tls.rotated", "tls.refused"]
+    text: Annotated[str, Meta(max_length=1024)]
+
+
 Command = (
     GetStatus
     | Ping
@@ -93,6 +110,8 @@ Command = (
     | UndoActs
     | CloseBreaker
     | SegmentMoved
+    | Audited
+    | Noticed
 )
 
 
@@ -253,7 +272,7 @@ class Refused(msgspec.Struct, frozen=True, tag=True):
     """A command the arc does not carry out."""
 
     reason: str
-    """`not_found`, `invalid` or `forbidden`."""
+    """`not_found`, `invalid`, `forbidden` or `busy`."""
     message: str
     hint: str = ""
 

@@ -5,9 +5,10 @@ kernel confirmed it, `Undo` when it was taken back. `Evidence` follows its findi
 wall clock of a record follows from its segment.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from controlplane.link.config import Mode
 
@@ -231,7 +232,39 @@ class Notice(_Record, frozen=True, kw_only=True):
     attributes: dict[str, str | int | float | bool] = {}
 
 
-Record = Finding | Intent | Outcome | Effect | Undo | GuardRefused | Evidence | Lost | Notice
+Short = Annotated[str, Meta(max_length=256)]
+"""So much of one text; the plane cuts what is longer."""
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """A management call, or one that was not let in: who, what, from where, and how it ended."""
+
+    outcome: Literal["begun", "done", "failed", "refused"]
+    """`begun` is written before anything is changed; `done` or `failed` follows, with the same request id."""
+    request_id: Short = ""
+    method: Short = ""
+    """`/package.Service/Method`; empty where it is none of ours, or the call did not come so far."""
+    what: Annotated[str, Meta(max_length=1024)] = ""
+    """The request in short."""
+    identity: Short = ""
+    """Empty where it is not known."""
+    role: Short = ""
+    origin: Short = ""
+    """Address of the peer, as gRPC writes it."""
+    code: Short = ""
+    """Status of the answer, `PERMISSION_DENIED`."""
+    detail: Short = ""
+    count: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 1
+    """Refused calls this stands for: of too many in a short time only the last is told."""
+
+
+class Audit(_Record, frozen=True, kw_only=True):
+    """A call that changes something, or one that was refused, as the plane says."""
+
+    call: Call
+
+
+Record = Finding | Intent | Outcome | Effect | Undo | GuardRefused | Evidence | Lost | Notice | Audit
 
 DECODER: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)
 EVIDENCE: msgspec.msgpack.Decoder[Evidence] = msgspec.msgpack.Decoder(Evidence)

@@ -38,7 +38,8 @@ def main() -> int:
         return 3
     # Before grpc is imported: with no cipher of TLS 1.2 left, nothing below TLS 1.3 is spoken.
     os.environ["GRPC_SSL_CIPHER_SUITES"] = "PSK"
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    # With TLS its log is read, for what it says of handshakes.
+    os.environ["GRPC_VERBOSITY"] = "INFO" if config.management.address else "ERROR"
 
     from controlplane.plane.daemon import serve
 

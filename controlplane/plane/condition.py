@@ -18,6 +18,7 @@ from controlplane.plane.arc import Health as ArcHealth
 AFFECTED: Final[Mapping[str, tuple[str, ...]]] = {
     "journal": ("plane", "export"),
     "collector": ("export",),
+    "certificates": ("management",),
 }
 """What does not serve while a part of the plane has trouble. What is not on the disk is not exported."""
 
@@ -32,7 +33,8 @@ log = logging.getLogger(__name__)
 class Condition:
     """Of one daemon. Without a collector to export to, `export` has nothing to do and serves."""
 
-    def __init__(self, arc: Arc, *, exporting: bool) -> None:
+    def __init__(self, arc: Arc, *, exporting: bool, tls: bool = False) -> None:
+        """`tls`: whether management is served over TLS, and can be in trouble."""
         self.health = Health(self._look)
         self.serving: dict[str, bool] = {}
         self._troubles: dict[str, str] = {}
@@ -41,7 +43,8 @@ class Condition:
         self._silent = False
         self._heard_s = 0.0
         self._asking: asyncio.Task[None] | None = None
-        self._update({"plane": True, "export": True})
+        self._components = ("plane", "export", "management") if tls else ("plane", "export")
+        self._update(self._own())
         arc.on_health(self._on_arc)
 
     def heard(self, *, answered: bool) -> None:
@@ -94,7 +97,7 @@ class Condition:
         troubled = {name for source, reason in self._troubles.items() if reason for name in AFFECTED[source]}
         if not self._exporting:
             troubled.discard("export")
-        return {"plane": "plane" not in troubled, "export": "export" not in troubled}
+        return {name: name not in troubled for name in self._components}
 
     def _update(self, components: Mapping[str, bool]) -> None:
         self.serving |= components

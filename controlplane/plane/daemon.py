@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, closing, suppress
 from pathlib import Path
@@ -17,8 +17,16 @@ from typing import Final
 
 from controlplane.link.config import Config
 from controlplane.link.frames import GetStatus, SegmentMoved, Status
+from controlplane.link.records import Call
 from controlplane.link.signals import Known
-from controlplane.plane.api.server import serve_health, serve_management
+from controlplane.plane.api.audit import Audit
+from controlplane.plane.api.handshakes import divert, failed_handshakes
+from controlplane.plane.api.management import Management
+from controlplane.plane.api.probe import OldTlsError
+from controlplane.plane.api.rotation import Rotation
+from controlplane.plane.api.server import Served, serve_health, serve_socket, serve_tls
+from controlplane.plane.api.summary import shortened
+from controlplane.plane.api.tls import Files
 from controlplane.plane.arc import Arc, ArcRefusedError, ArcUnavailableError
 from controlplane.plane.condition import Condition
 from controlplane.plane.journal import Journal
@@ -33,6 +41,8 @@ from controlplane.plane.telemetry.metrics import Snapshot
 from controlplane.plane.telemetry.processes import Usage, usage
 from controlplane.plane.telemetry.scrape import Scrapes, serve_metrics
 from controlplane.plane.tls import Context, TlsError
+from controlplane.plane.watching import watching
+from controlplane.wire.methods import Role
 
 STOP_S: Final = 5.0
 """A stop takes no longer: then the kernel ends the process."""
@@ -41,17 +51,20 @@ DRAIN_S: Final = 2.5
 STATUS_S: Final = 2.0
 """Longest wait of a scrape for the arc."""
 
+SOCKET: Final = "management.sock"
+
 log = logging.getLogger("reflexarc.plane")
 
 
 def serve(config: Config, environ: Mapping[str, str], known: Known, *, link: int, doorbell: int) -> int:
     """Run until SIGTERM or the end of the link; the exit code."""
+    core_log = divert() if config.management.address else None
     try:
         config = settings.with_environment(config, environ)
         logs = Logs(node_resource(config.export.resource))
         with closing(console_for(config, logs)) as console:
             logging.basicConfig(handlers=[console], level=console.level)
-            asyncio.run(_serve(config, known, socket.socket(fileno=link), doorbell, logs, console))
+            asyncio.run(_serve(config, known, socket.socket(fileno=link), doorbell, logs, console, core_log))
     except TlsError as error:
         sys.stderr.write(f"reflexarc plane: {error}\n  hint: {error.hint}\n")
         return 3
@@ -62,7 +75,13 @@ def serve(config: Config, environ: Mapping[str, str], known: Known, *, link: int
 
 
 async def _serve(
-    config: Config, known: Known, link: socket.socket, doorbell: int, logs: Logs, console: Console
+    config: Config,
+    known: Known,
+    link: socket.socket,
+    doorbell: int,
+    logs: Logs,
+    console: Console,
+    core_log: int | None,
 ) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -73,6 +92,8 @@ async def _serve(
         async with AsyncExitStack() as stack:
             plane = Plane(config, known, Arc(link), disk, doorbell, logs, console)
             stack.callback(plane.close)
+            if core_log is not None:
+                stack.enter_context(failed_handshakes(core_log, plane.handshake_failed))
             await plane.listen(stack)
             await plane.run(stop)
 
@@ -91,12 +112,14 @@ class Plane:
         console: Console,
     ) -> None:
         self._config = config
-        self._known = known
         self._arc = arc
         self._disk = disk
-        self._condition = Condition(arc, exporting=bool(config.export.endpoint))
+        self._condition = Condition(
+            arc, exporting=bool(config.export.endpoint), tls=bool(config.management.address)
+        )
         self._scrapes: Scrapes | None = None
         self._story = Story()
+        self._served = Served(Management(arc, self._story, known), Audit(arc), self._story.end)
         state = Path(config.state_dir)
         self._journal = Journal(
             Path(config.runtime_dir) / "journal", state / "journal", config.journal_disk_bytes
@@ -117,9 +140,11 @@ class Plane:
     async def listen(self, stack: AsyncExitStack) -> None:
         """Open every port and the socket for as long as the stack lasts. Raises OSError."""
         config = self._config
-        socket_path = Path(config.runtime_dir) / "plane" / "management.sock"
-        await stack.enter_async_context(serve_management(socket_path, self._arc, self._story, self._known))
-        port = await stack.enter_async_context(serve_health(config.health, self._condition.health))
+        for path, role in sockets(config):
+            await stack.enter_async_context(serve_socket(path, role, self._served))
+        port = await stack.enter_async_context(
+            serve_health(config.health, self._condition.health, self._served.audit)
+        )
         log.info("health on port %d", port)
         host, _, number = config.metrics.rpartition(":")
         tls = Context(config.metrics_tls) if config.metrics_tls else None
@@ -134,21 +159,46 @@ class Plane:
             others = [tasks.create_task(self._watch_link(stop))]
             if self._exporter:
                 others.append(tasks.create_task(self._exporter.run()))
+            if self._config.management.address:
+                others.append(tasks.create_task(self._serve_tls()))
             await stop.wait()
             signal.setitimer(signal.ITIMER_REAL, STOP_S)
-            pumping.cancel()
+            self._pump.stop()
             with suppress(TimeoutError):
                 async with asyncio.timeout(DRAIN_S):
-                    await self._finish()
-            for task in others:
+                    await self._finish(pumping)
+            for task in (pumping, *others):
                 task.cancel()
+
+    def handshake_failed(self, reason: str) -> None:
+        """On the management port; of the client nothing is known."""
+        self._served.audit.refused(Call(outcome="refused", detail=shortened(f"TLS handshake: {reason}")))
 
     def close(self) -> None:
         """Let go of the link and of the disk."""
+        self._served.audit.close()
         self._arc.close()
         self._journal.close()
 
-    async def _finish(self) -> None:
+    async def _serve_tls(self) -> None:
+        """For as long as the plane runs. What is wrong here keeps nothing else from serving."""
+        given = self._config.management
+        trouble = self._condition.trouble("certificates")
+        rotation = Rotation(Files(given.cert, given.key, given.client_ca, given.crl), self._arc, trouble)
+        try:
+            with watching(rotation.files.paths(), rotation.changed):
+                rotation.changed()
+                credentials = await rotation.credentials()
+                age_s, identities = given.connection_age_s, given.identities
+                async with serve_tls(given.address, credentials, identities, age_s, self._served) as port:
+                    log.info("management on port %d", port)
+                    await asyncio.Event().wait()
+        except (OSError, OldTlsError) as error:
+            log.error("management over TLS: %s", error)  # noqa: TRY400  # its text says all
+            trouble(str(error))
+
+    async def _finish(self, pumping: asyncio.Task[None]) -> None:
+        await pumping
         await self._pump.drain()
         if self._exporter:
             await self._exporter.settled()
@@ -204,7 +254,7 @@ class Plane:
             status=status,
             health=dict(self._condition.serving),
             journal_bytes=self._journal.size,
-            journal_missing=tally.missing,
+            journal_missing=tally.missing + tally.lacking,
             journal_undecodable=tally.undecodable,
             journal_write_errors=tally.write_errors,
             backlog_bytes=exporter.backlog if exporter else 0,
@@ -216,6 +266,14 @@ class Plane:
             scrapes=dict(self._scrapes.ended) if self._scrapes else {},
             usage=_usage(status),
         )
+
+
+def sockets(config: Config) -> Iterator[tuple[Path, Role]]:
+    """The UNIX sockets of management, and the role that each gives."""
+    runtime = Path(config.runtime_dir)
+    yield runtime / "plane" / SOCKET, Role.ADMIN
+    for role in config.management.groups():
+        yield runtime / role / SOCKET, Role[role.upper()]
 
 
 def _usage(status: Status | None) -> dict[str, Usage]:

@@ -33,7 +33,9 @@ class Tally:
     records: int = 0
     undecodable: int = 0
     missing: int = 0
-    """Records the arc wrote and had to drop before they were copied."""
+    """Records the arc wrote and had to drop before they were copied; a later record showed the gap."""
+    lacking: int = 0
+    """As `missing`, of a gap that grows while the disk refuses."""
     write_errors: int = 0
     place: Cursor = field(default_factory=Cursor)
 
@@ -72,14 +74,15 @@ class Pump:
         self._synced = synced
         self._trouble = trouble
         self._is_open = False
+        self._stopping = False
         self._rung = asyncio.Event()
 
     async def run(self) -> None:
-        """Pump until cancelled. A disk that refuses is tried again at the next bell, or a little later."""
+        """Pump until stopped. A disk that refuses is tried again at the next bell, or a little later."""
         loop = asyncio.get_running_loop()
         loop.add_reader(self._doorbell, self._on_bell)
         try:
-            while True:
+            while not self._stopping:
                 healthy = await self.drain()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(None if healthy else RETRY_S):
@@ -87,6 +90,11 @@ class Pump:
                 self._rung.clear()
         finally:
             loop.remove_reader(self._doorbell)
+
+    def stop(self) -> None:
+        """Ends `run` after what it has begun: cut off, it would have copied records and told nobody."""
+        self._stopping = True
+        self._rung.set()
 
     async def drain(self) -> bool:
         """Copy everything that is in the head now; False where the disk refused."""
@@ -97,8 +105,11 @@ class Pump:
                 await self._synced()
         except OSError as error:
             self.tally.write_errors += 1
+            with suppress(OSError):  # the head may be what is broken
+                self.tally.lacking = await self._in_thread(lambda: self._journal.missing(self.tally.place))
             self._trouble(f"the journal cannot be kept: {error.strerror or error}")
             return False
+        self.tally.lacking = 0
         self._trouble("")
         return True
 

@@ -142,7 +142,7 @@ class StepSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """From every disk that the cgroup uses, a second."""
     write: Limit | None = None
     rate: Limit | None = None
-    """What a cgroup or an interface may send, a second."""
+    """What a cgroup may send and receive, each, or an interface may send; a second."""
     allow: tuple[str, ...] = ()
     """Networks that a quarantined cgroup may still talk to."""
     interface: str = ""

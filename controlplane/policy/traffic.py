@@ -6,7 +6,7 @@ What waits longer than LATENCY_MS is dropped. Pure: no socket.
 import struct
 from typing import Final
 
-from pyroute2.netlink import NETLINK_ROUTE, NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST
+from pyroute2.netlink import NETLINK_ROUTE, NLM_F_ACK, NLM_F_CREATE, NLM_F_ECHO, NLM_F_EXCL, NLM_F_REQUEST
 from pyroute2.netlink.rtnl import RTM_DELQDISC, RTM_GETQDISC, RTM_NEWQDISC, TC_H_ROOT
 from pyroute2.netlink.rtnl.tcmsg import sched_tbf, tcmsg
 
@@ -54,7 +54,7 @@ def shaping(step: Step, filling: Filling) -> Parts:
     return Parts(
         NETLINK_ROUTE,
         (_made(step.amounts[0].number, filling),),
-        (_about(RTM_GETQDISC, filling._replace(handle=bytes(4))),),
+        (_asked(filling),),
         _WHO.pack(filling.interface, filling.handle, TC_H_ROOT),
         (_about(RTM_DELQDISC, filling),),
     )
@@ -81,4 +81,11 @@ def _about(kind: int, filling: Filling) -> tcmsg:
     (message["index"],) = struct.unpack("=i", filling.interface)
     (message["handle"],) = struct.unpack("=I", filling.handle)
     message["parent"] = TC_H_ROOT
+    return message
+
+
+def _asked(filling: Filling) -> tcmsg:
+    """For whatever is at the root; the answer is an echo to whoever asks."""
+    message = _about(RTM_GETQDISC, filling._replace(handle=bytes(4)))
+    message["header"]["flags"] |= NLM_F_ECHO
     return message

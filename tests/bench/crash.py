@@ -11,8 +11,8 @@ from msgspec import structs
 from controlplane.link.records import Notice, Outcome, Undo
 from controlplane.link.rules import NS, Step
 from tests.bench.daemon import Daemon, config, journalled
-from tests.bench.latency import rule_for
 from tests.bench.report import Figure, Options, conclude
+from tests.bench.rows import ROWS, rule_for
 from tests.bench.testbed import (
     CannotMeasureError,
     await_cgroup,
@@ -67,7 +67,7 @@ def plane_dies() -> tuple[int, int, int]:
     killed = 0
     with cgroup("storm") as place, folder() as scratch:
         settings = config(scratch)
-        with Daemon(settings, [rule_for("kill", place)]) as daemon:
+        with Daemon(settings, [rule_for(ROWS["kill"], place)]) as daemon:
             daemon.await_serving()
             command = (compiled("trigger"), "exec", place, str(STORM), "1000")
             storm = start(command, stdout=subprocess.PIPE)
@@ -89,7 +89,7 @@ def arc_dies() -> tuple[bool, bool, float]:
     with cgroup("frozen") as place, folder() as scratch:
         settings = config(scratch)
         ladder = (Step("freeze", 0, LONG_NS),)
-        daemon = Daemon(settings, [structs.replace(rule_for("freeze", place), ladder=ladder)])
+        daemon = Daemon(settings, [structs.replace(rule_for(ROWS["freeze"], place), ladder=ladder)])
         daemon.start()
         with running((compiled("trigger"), "fork", place, "1000", "1000"), stdout=subprocess.DEVNULL):
             await_cgroup(place, "frozen 1")

@@ -22,7 +22,7 @@ from controlplane.link.rules import Boot, Rule, RuleSet
 from controlplane.link.segment import HEADER, DamagedSegmentError, read_entries, read_header
 from tests.bench.testbed import CannotMeasureError, end, python, start
 
-START_SECONDS: Final = 15
+START_SECONDS: Final = 60
 BREAKER_ACTS: Final = 1_000_000
 
 
@@ -90,13 +90,17 @@ class Daemon:
 
     def start(self) -> None:
         """Returns when the arc has said that it is armed."""
+        self.launch()
+        self.await_said("arc.armed")
+
+    def launch(self) -> None:
+        """Returns when it has been executed."""
         self._said.clear()
         with self._command() as (command, descriptors):
             self.exec_ns = now_ns()
             self._process = start(command, pass_fds=descriptors, stderr=subprocess.PIPE)
         assert self._process.stderr is not None
         threading.Thread(target=self._listen, args=(self._process.stderr,), daemon=True).start()
-        self.await_said("arc.armed")
 
     @contextmanager
     def _command(self) -> Iterator[tuple[list[str], tuple[int, ...]]]:

@@ -157,6 +157,10 @@ class Kind(NamedTuple):
     subject: Callable[[], AbstractContextManager[Subject]]
     fresh: bool
     """Each time a new stream: what keeps coming and going is trusted less, and in the end usual."""
+    age_s: float = 15
+    """Of a stream before its first fault: a younger one takes what it feels for usual within moments."""
+    found_s: float = 10
+    """A fault that is not found so soon is missed."""
 
 
 KINDS: Final = {

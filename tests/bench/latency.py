@@ -1,25 +1,26 @@
-"""Event -> act returned, in kernel time, of `kill` and `freeze`, beside the same reflexes in C over libbpf.
+"""Event -> decision -> act returned -> effect, in kernel time, of every act this machine can do (`rows`).
 
-Blocks of the two programs alternate, each with the machine to itself; the first reflexes after a start are
-told apart. Both take their times themselves: the arc in its journal, the peer in memory.
+`kill` and `freeze` stand beside the same reflexes in C over libbpf. Blocks of the two programs alternate,
+each with the machine to itself; the first reflexes after a start are told apart. Both take their times
+themselves: the arc in its journal, the peer in memory. Limits are there in an emulated machine:
+`python -m tests.vm --bench latency 6.1`.
 """
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from controlplane.link.records import Effect, Outcome
-from controlplane.link.rules import NS, Rate, Rule, Scope, Step
 from tests.bench.daemon import Daemon, config, free_port
 from tests.bench.report import Figure, Options, conclude, percentile
+from tests.bench.rows import BRIEF_NS, ROWS, Row, rule_for
 from tests.bench.testbed import (
     OBJECTS,
     CannotMeasureError,
     cgroup,
-    cgroup_mount,
     compiled,
     folder,
     python,
@@ -29,11 +30,13 @@ from tests.bench.testbed import (
 )
 
 COUNT: Final = 2000
-BLOCKS: Final = 10
+ALONE: Final = 500
+"""Of an act without a peer."""
+BLOCK: Final = 200
+"""Reflexes of one start, without those that are not counted."""
 WARM_UP: Final = 10
 """Reflexes after each start that are not counted."""
-FREEZE_NS: Final = 4_000_000
-FREEZE_GAP_US: Final = 25_000
+AGAIN_GAP_US: Final = 25_000
 """The arc begins no second reflex on the same victim within 20 ms."""
 GAP_US: Final = 3000
 """Between reflexes, so that each finds its reader asleep."""
@@ -52,47 +55,40 @@ class Reflex(NamedTuple):
 
 
 def main(options: Options) -> int:
-    """Kill and freeze, idle and loaded."""
-    count = options.count or COUNT
+    """Every act, idle and loaded."""
     figures: dict[str, Figure] = {}
     for condition in ("idle", "loaded"):
-        for act in ("kill", "freeze"):
-            with watchdog(120 + count // 2):
-                ours, theirs = measure(act, count, loaded=condition == "loaded")
-            show(f"{act}, {condition}", ours, theirs)
-            figures |= summarise(f"{act}.{condition}", ours, theirs, AIM_US[condition])
+        for name, row in ROWS.items():
+            count = options.count or (COUNT if row.peer else ALONE)
+            with watchdog(120 + count):
+                measured = measure(row, count, loaded=condition == "loaded")
+            if measured is None:
+                print(f"\n{name}: left out, no {row.needs} here", flush=True)
+                continue
+            show(f"{name}, {condition}", *measured)
+            figures |= summarise(f"{name}.{condition}", *measured, AIM_US[condition])
     conclude("latency", figures)
     return 0
 
 
-def measure(act: str, count: int, *, loaded: bool) -> tuple[list[Reflex], list[Reflex]]:
-    """At least `count` reflexes of the arc and of the peer, in alternating blocks."""
+def measure(row: Row, count: int, *, loaded: bool) -> tuple[list[Reflex], list[Reflex]] | None:
+    """At least `count` reflexes of each, in alternating blocks; None where the act cannot be done."""
     ours: list[Reflex] = []
     theirs: list[Reflex] = []
+    blocks = max(1, count // BLOCK)
     with oversubscribed() if loaded else ExitStack():
-        for block in range(BLOCKS):
-            with cgroup(f"{act}-{block}") as victim:
-                size = -(-count // BLOCKS) + WARM_UP
-                ours += by_arc(act, victim, size, loaded=loaded)[WARM_UP:]
-                theirs += by_peer(act, victim, size)[WARM_UP:]
+        for block in range(blocks):
+            with cgroup(f"latency-{block}") as victim:
+                if row.needs and not (victim / row.needs).exists():
+                    return None
+                size = -(-count // blocks) + WARM_UP
+                ours += by_arc(row, victim, size, loaded=loaded)[WARM_UP:]
+                if row.peer:
+                    theirs += by_peer(row, victim, size)[WARM_UP:]
     return ours, theirs
 
 
-def rule_for(act: str, victim: Path) -> Rule:
-    """Fires on the second execution of a process, or on the second fork and every further one."""
-    return Rule(
-        name="bench",
-        signal="process.exec" if act == "kill" else "process.fork",
-        per="process" if act == "kill" else "cgroup",
-        scope=Scope(cgroups=(f"/{victim.relative_to(cgroup_mount())}",)),
-        test=Rate(interval_ns=NS // 10, burst=1),
-        ladder=(Step("kill") if act == "kill" else Step("freeze", 0, FREEZE_NS),),
-        cooldown_ns=0,
-        mode="enforce",
-    )
-
-
-def by_arc(act: str, victim: Path, size: int, *, loaded: bool) -> list[Reflex]:
+def by_arc(row: Row, victim: Path, size: int, *, loaded: bool) -> list[Reflex]:
     """One block by the daemon."""
     with ExitStack() as stack:
         scratch = stack.enter_context(folder())
@@ -102,11 +98,11 @@ def by_arc(act: str, victim: Path, size: int, *, loaded: bool) -> list[Reflex]:
             sink = python("tests.bench.sink", port, scratch / "received")
             ready(stack.enter_context(running(sink, stdout=subprocess.PIPE)))
             settings["export"] = {"endpoint": f"http://127.0.0.1:{port}"}
-        daemon = stack.enter_context(Daemon(config(scratch, **settings), [rule_for(act, victim)]))
+        daemon = stack.enter_context(Daemon(config(scratch, **settings), [rule_for(row, victim)]))
         if loaded:
             asking = python("tests.bench.asking", daemon.socket)
             ready(stack.enter_context(running(asking, stdout=subprocess.PIPE)))
-        trigger(act, victim, size)
+        trigger(row, victim, size)
         daemon.stop()
         return reflexes(daemon)
 
@@ -129,12 +125,12 @@ def reflexes(daemon: Daemon) -> list[Reflex]:
     ]
 
 
-def by_peer(act: str, victim: Path, size: int) -> list[Reflex]:
+def by_peer(row: Row, victim: Path, size: int) -> list[Reflex]:
     """One block by the C program."""
-    command = (compiled("reflex"), act, OBJECTS, victim, str(FREEZE_NS))
+    command = (compiled("reflex"), row.peer, OBJECTS, victim, str(BRIEF_NS))
     with running(command, stdout=subprocess.PIPE) as peer:
         ready(peer)
-        trigger(act, victim, size)
+        trigger(row, victim, size)
         peer.terminate()
         assert peer.stdout is not None
         return [Reflex(*map(int, line.split())) for line in peer.stdout]
@@ -147,18 +143,14 @@ def ready(process: "subprocess.Popen[str]") -> None:
         raise CannotMeasureError(f"{process.args!r} did not get ready")
 
 
-def trigger(act: str, victim: Path, size: int) -> None:
+def trigger(row: Row, victim: Path, size: int) -> None:
     """Make `size` reflexes happen in the cgroup `victim`."""
-    if act == "kill":
-        command = (compiled("trigger"), "exec", victim, str(size), str(GAP_US))
-    else:
-        # The first fork is within the rate.
-        gap = str(FREEZE_GAP_US)
-        command = (compiled("trigger"), "fork", victim, str(size + 1), gap)
-    process = start(command, stdout=subprocess.PIPE)
+    # The first fork, or the first execution of one process, is within the rate.
+    words = (str(size), str(GAP_US)) if row.way == "exec" else (str(size + 1), str(AGAIN_GAP_US))
+    process = start((compiled("trigger"), row.way, victim, *words), stdout=subprocess.PIPE)
     out, _ = process.communicate()
     if process.returncode or int(out) < size:
-        raise CannotMeasureError(f"{act}: {out.strip()} of {size} reflexes happened")
+        raise CannotMeasureError(f"{row.step.act}: {out.strip()} of {size} reflexes happened")
 
 
 @contextmanager
@@ -181,26 +173,32 @@ def series(found: list[Reflex]) -> dict[str, list[float]]:
 
 def show(title: str, ours: list[Reflex], theirs: list[Reflex]) -> None:
     """One table; microseconds."""
-    print(f"\n{title}: {len(ours)} reflexes of the arc, {len(theirs)} of the C program, in us")
-    print(
-        f"  {'':26}"
-        + "".join(f"{name:>9}" for name in PERCENTILES)
-        + "   C:"
-        + f"{'p50':>7}{'p99':>9}{'p99.9':>9}{'max':>9}"
-    )
+    peer = f", {len(theirs)} of the C program" if theirs else ""
+    print(f"\n{title}: {len(ours)} reflexes of the arc{peer}, in us")
+    head = "".join(f"{name:>9}" for name in PERCENTILES)
+    print(f"  {'':26}{head}{'   C:' + head if theirs else ''}")
     peers = series(theirs)
     for stretch, values in series(ours).items():
-        cells = "".join(f"{percentile(values, share):9.1f}" for share in PERCENTILES.values())
-        peer = "".join(f"{percentile(peers[stretch], share):9.1f}" for share in PERCENTILES.values())
-        print(f"  {stretch:26}{cells}   {peer}", flush=True)
+        beside = f"     {_cells(peers[stretch])}" if theirs else ""
+        print(f"  {stretch:26}{_cells(values)}{beside}", flush=True)
+
+
+def _cells(values: Sequence[float]) -> str:
+    if not values:
+        return "     none"
+    return "".join(f"{percentile(values, share):9.1f}" for share in PERCENTILES.values())
 
 
 def summarise(name: str, ours: list[Reflex], theirs: list[Reflex], aim_us: float) -> dict[str, Figure]:
-    """Event -> act returned at each percentile; the aim is of P99."""
-    mine, peers = series(ours)["event -> act returned"], series(theirs)["event -> act returned"]
+    """Event -> act returned at each percentile; the aim is of P99. Decision and effect at the median."""
+    stretches, peers = series(ours), series(theirs)["event -> act returned"]
     figures = {}
     for label, share in PERCENTILES.items():
-        value, peer = percentile(mine, share), percentile(peers, share)
-        aim = aim_us if label == "p99" else None
-        figures[f"{name}.{label}"] = Figure(value, "us", peer, round(value / peer, 3), aim)
+        value = percentile(stretches["event -> act returned"], share)
+        peer = percentile(peers, share) if peers else None
+        ratio = round(value / peer, 3) if peer else None
+        figures[f"{name}.{label}"] = Figure(value, "us", peer, ratio, aim_us if label == "p99" else None)
+    for label, stretch in (("decided", "event -> decision"), ("effect", "event -> effect")):
+        if stretches[stretch]:
+            figures[f"{name}.{label}.p50"] = Figure(percentile(stretches[stretch], 0.5), "us")
     return figures

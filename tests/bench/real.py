@@ -1,6 +1,6 @@
 """Learned policies on this machine's own streams: false findings under healthy load, delay of true ones.
 
-Memory thrash is left out: it needs a cgroup2 hierarchy with a memory controller, as virtual machines have.
+Memory thrash is in `thrash`: it needs a memory controller in cgroup2, as emulated machines have.
 """
 
 import random
@@ -15,16 +15,21 @@ from controlplane.link.rules import NS
 from controlplane.link.samples import samples_in
 from tests.bench.faults import KINDS, Kind, Subject
 from tests.bench.healthy import Spell, loads, order
-from tests.bench.learned import ALLOWED_PER_S, COUNTS, SETS, SIGNALS, Learner, learners
+from tests.bench.learned import (
+    ALLOWED_PER_S,
+    COUNTS,
+    PRESSURES,
+    SETS,
+    SIGNALS,
+    Learner,
+    Sets,
+    learners,
+)
 from tests.bench.report import Figure, Options, conclude, percentile
 from tests.bench.testbed import CannotMeasureError, watchdog
 
 SECONDS: Final = 600
 COUNT: Final = 20
-FOUND_S: Final = 10
-"""A fault that is not found so soon is missed."""
-AGE_S: Final = 15
-"""Of a stream before its first fault: a younger one takes what it feels for usual within moments."""
 READY_S: Final = 120
 """For a stream to be learned, or for its last alarm to end."""
 LEARNED: Final = 2 * WARM_UP * SUMMARY
@@ -52,8 +57,7 @@ def main(options: Options) -> int:
     with watchdog(seconds + 180):
         figures = healthy(seconds)
     for name, kind in KINDS.items():
-        with watchdog(120 + count * (AGE_S + READY_S + FOUND_S)):
-            figures |= summarise(name, inflict(kind, count))
+        figures |= summarise(name, inflict(kind, count))
     conclude("real", figures)
     return 0
 
@@ -74,7 +78,7 @@ def account(learner: Learner, spells: Sequence[Spell], seconds: int) -> dict[str
     findings, figures = learner.findings(), {}
     for each in findings:
         show(each, learner, spells)
-    for policy in SETS[learner.name]:
+    for policy in learner.policies:
         mine = [each for each in findings if each.rule == policy]
         known, learned = streams(learner, policy)
         name = f"healthy.{learner.name}.{policy}"
@@ -109,35 +113,39 @@ def streams(learner: Learner, policy: str) -> tuple[int, int]:
 
 def is_learned(learner: Learner, policy: str, key: int) -> bool:
     """Whether a stream may fire."""
+    if policy in PRESSURES:
+        return True
     if policy in COUNTS:
         return learner.felt.total(SIGNALS[policy], key) >= LEARNED
     return learner.felt.bets(SIGNALS[policy], key).armed
 
 
-def inflict(kind: Kind, count: int) -> dict[str, list[Found | None]]:
+def inflict(kind: Kind, count: int, sets: Sets = SETS) -> dict[str, list[Found | None]]:
     """That many faults of a kind; what each daemon made of them, None for what it missed."""
     found: dict[str, list[Found | None]] = {}
     dice = random.Random(SEED)
-    with learners("1s") as both:
+    with watchdog(round(120 + count * (kind.age_s + READY_S + kind.found_s))), learners("1s", sets) as both:
         for _ in range(count if kind.fresh else 1):
             with kind.subject() as subject:
-                time.sleep(AGE_S)
-                wanted = [learner for learner in both if subject.policy in SETS[learner.name]]
+                time.sleep(kind.age_s)
+                wanted = [learner for learner in both if subject.policy in learner.policies]
                 for _ in range(1 if kind.fresh else count):
-                    for learner, result in once(wanted, subject, dice.uniform(0.2, 1.2)):
+                    for learner, result in once(wanted, subject, dice.uniform(0.2, 1.2), kind.found_s):
                         found.setdefault(learner.name, []).append(result)
+                        told = f"{result.ms:.0f} ms" if result else "missed"
+                        print(f"  {subject.policy}, {learner.name}: {told}", flush=True)
     return found
 
 
 def once(
-    wanted: Sequence[Learner], subject: Subject, pause_s: float
+    wanted: Sequence[Learner], subject: Subject, pause_s: float, found_s: float
 ) -> Iterator[tuple[Learner, Found | None]]:
     """One fault, by those daemons for which all is calm."""
     calm = [learner for learner in wanted if await_calm(learner, subject)]
     time.sleep(pause_s)
     before = [learner.felt.total(SIGNALS[subject.policy], subject.key) for learner in calm]
     with subject.fault() as began_ns:
-        found = [await_found(learner, subject, began_ns) for learner in calm]
+        found = [await_found(learner, subject, began_ns, found_s) for learner in calm]
     for learner, total, finding in zip(calm, before, found, strict=True):
         yield learner, None if finding is None else describe(learner, finding, began_ns, total)
 
@@ -154,9 +162,9 @@ def await_calm(learner: Learner, subject: Subject) -> bool:
     return False
 
 
-def await_found(learner: Learner, subject: Subject, began_ns: int) -> Finding | None:
+def await_found(learner: Learner, subject: Subject, began_ns: int, found_s: float) -> Finding | None:
     """The first finding of that stream, if it comes in time."""
-    last_ns = began_ns + FOUND_S * NS
+    last_ns = began_ns + round(found_s * NS)
     while True:
         late = time.monotonic_ns() > last_ns
         for each in learner.findings():
@@ -186,7 +194,6 @@ def summarise(kind: str, tried: dict[str, list[Found | None]]) -> dict[str, Figu
     for name, each in tried.items():
         found = [one for one in each if one is not None]
         label = f"{kind.replace(' ', '_')}.{name}"
-        print(f"\n{kind}, {name}: ms", *(f"{one.ms:.0f}" if one else "missed" for one in each))
         figures[f"{label}.missed"] = Figure(len(each) - len(found), f"of {len(each)}", aim=0)
         if found:
             figures |= {f"{label}.{word}": figure for word, figure in delays(found).items()}

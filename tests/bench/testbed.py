@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,8 +24,10 @@ _FLAGS: Final = {
     "trigger": ("-static",),
     "storm": ("-static",),
     "fault": ("-static", "-lm"),
+    "reuse": ("-static",),
     "reflex": ("-lbpf",),
 }
+WEEK_S: Final = 7 * 24 * 3600
 _PR_SET_PDEATHSIG: Final = 1
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
@@ -48,8 +51,16 @@ def compiled(name: str) -> Path:
             "-Werror",
             f"-I{ROOT / 'bpf'}",
         )
-        subprocess.run([*command, str(source), "-o", str(target), *_FLAGS[name]], check=True)
+        new = target.with_suffix(f".{os.getpid()}")
+        subprocess.run([*command, str(source), "-o", str(new), *_FLAGS[name]], check=True)
+        new.replace(target)
     return target
+
+
+def compile_all() -> None:
+    """Every C program, for a machine that takes long to do so."""
+    for name in _FLAGS:
+        compiled(name)
 
 
 def cgroup_mount() -> Path:
@@ -74,14 +85,22 @@ def cgroup(name: str) -> Iterator[Path]:
         path.rmdir()
 
 
-def await_cgroup(path: Path, state: str) -> None:
-    """Returns when cgroup.events says `state`; each change of the file is an exceptional condition on it."""
+def await_cgroup(path: Path, *states: str, seconds: float = WEEK_S) -> str:
+    """The first of `states` that cgroup.events says, empty when none came in time.
+
+    Each change of the file is an exceptional condition on it.
+    """
+    end = time.monotonic() + seconds
     with (path / "cgroup.events").open() as events:
         poll = select.poll()
         poll.register(events, select.POLLPRI)
-        while state not in events.read():
-            poll.poll(1000)
+        while (left := end - time.monotonic()) > 0:
+            text = events.read()
+            if found := [state for state in states if state in text]:
+                return found[0]
+            poll.poll(min(1000, 1000 * left))
             events.seek(0)
+    return ""
 
 
 @contextmanager

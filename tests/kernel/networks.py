@@ -52,6 +52,7 @@ def serve(host):
         while True:
             _, sender = answering.recvfrom(10)
             answering.sendto(b"!", sender)
+print(1, flush=True)
 for line in sys.stdin:
     what, *words = line.split()
     if what == "fork":
@@ -108,7 +109,7 @@ class Talker:
     def __init__(self, cgroup: TestCgroup, *prefix: str) -> None:
         self.process = cgroup.run(*prefix, sys.executable, "-c", TALKER, stdout=subprocess.PIPE)
         self.pid = self.process.pid
-        await_until(lambda: str(self.pid) in (cgroup.directory / "cgroup.procs").read_text().split(), 10)
+        self._answer()
 
     def tell(self, *words: str) -> None:
         """No answer follows."""
@@ -134,6 +135,9 @@ class Talker:
 
     def _asked(self, *words: str) -> int:
         self.tell(*words)
+        return self._answer()
+
+    def _answer(self) -> int:
         assert self.process.stdout is not None
         return int(self.process.stdout.readline())
 

@@ -67,6 +67,20 @@ def test_a_process_that_somebody_else_let_go_on_is_left(turn: Turn, cgroup: Test
     assert turned.await_record(Undo).error == "foreign"
 
 
+def test_a_process_that_has_not_come_to_stop_never_does(turn: Turn, cgroup: TestCgroup) -> None:
+    turned = turn(exec_rule(cgroup, Step("freeze", after_ns=BRIEF_NS, for_ns=BRIEF_NS)))
+    culprit = cgroup.run("sh", "-c", EXECS)
+    fork_in(culprit, 1)
+    turned.await_record(Finding)
+    (cgroup.directory / "cgroup.freeze").write_text("1")
+    undo = turned.await_record(Undo)
+    assert (undo.ok, undo.error, turned.of(Effect)) == (True, "", [])
+    (cgroup.directory / "cgroup.freeze").write_text("0")
+    # What it is told from now on, it is told after what was pending.
+    culprit.send_signal(signal.SIGTERM)
+    assert culprit.wait(5) == -signal.SIGTERM
+
+
 def test_what_was_stopped_before_stays_stopped(cgroup: TestCgroup) -> None:
     process = cgroup.run(*FORKER)
     await_until(lambda: bool(cgroup.read("cgroup.procs")), 10)

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from controlplane.link.records import Lost, Notice, Record, Suspect
+from controlplane.link.records import Audit, Call, Lost, Notice, Record, Suspect
 from tests.plane.writer import finding
 from tests.unit.plane import told
 
@@ -20,6 +20,7 @@ _NOTICES: dict[str, dict[str, str | int | float | bool]] = {
     "plane.restarted": {},
     "sensor.disabled": {},
     "baselines.unreadable": {},
+    "messages.failed": {},
     "stream.adapted": {"signal": "cpu.runq_delay", "stream": "/web"},
     "policy.reloaded": {},
     "policy.rejected": {},
@@ -27,8 +28,33 @@ _NOTICES: dict[str, dict[str, str | int | float | bool]] = {
     "policy.deleted": {"actor": "uid:1000"},
     "policy.mode_changed": {"actor": "uid:1000"},
     "mode.changed": {"actor": "uid:1000"},
+    "breaker.opened": {},
+    "breaker.closed": {"actor": "uid:1000"},
+    "tls.rotated": {},
+    "tls.refused": {},
+    "audit.dropped": {"count": 3},
 }
-_WARNED = ("arc.recovered", "arc.not_realtime", "plane.restarted", "sensor.disabled", "baselines.unreadable")
+_CALL = Call(
+    outcome="done",
+    request_id="5705e59acfb2a071",
+    method="/reflexarc.v1.Management/SetMode",
+    what="mode=MODE_OFF",
+    identity="spiffe://example.org/oncall",
+    role="operator",
+    origin="ipv4:192.0.2.7:50123",
+    code="OK",
+    detail="as it was said",
+)
+_FAILED = ("policy.rejected", "messages.failed", "breaker.opened")
+_WARNED = (
+    "arc.recovered",
+    "arc.not_realtime",
+    "plane.restarted",
+    "sensor.disabled",
+    "baselines.unreadable",
+    "tls.refused",
+    "audit.dropped",
+)
 
 EVERY: tuple[Record, ...] = (
     _FOUND,
@@ -42,11 +68,13 @@ EVERY: tuple[Record, ...] = (
     msgspec.structs.replace(told.undo(), ok=False, error="Permission denied"),
     msgspec.structs.replace(told.refused(), **_WHO),
     Lost(time_ns=told.EVENT_NS, sensor="process", reason="ring", count=9),
+    Audit(time_ns=told.EVENT_NS, call=_CALL),
+    Audit(time_ns=told.EVENT_NS, call=msgspec.structs.replace(_CALL, outcome="refused", count=7)),
     *(
         Notice(
             time_ns=told.EVENT_NS + number,
             name=name,
-            severity="error" if name == "policy.rejected" else "warn" if name in _WARNED else "info",
+            severity="error" if name in _FAILED else "warn" if name in _WARNED else "info",
             text="as it was said",
             attributes=attributes,
         )

@@ -1,6 +1,7 @@
 """`python -m tests.vm [KERNEL...]`: run the tests on these kernels, or all; `--table` writes docs/kernels.md.
 
-Each run leaves build/vm/<kernel>-<loader>.json (what came of it) and .console (what the guest printed).
+`--bench NAME` runs that benchmark there instead. Each run leaves build/vm/<kernel>-<loader or benchmark>.json
+(what came of it) and .console (what the guest printed).
 """
 
 import argparse
@@ -9,10 +10,12 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
+from tests.bench.__main__ import names
+from tests.bench.testbed import compile_all
 from tests.vm.image import ImageError, write_vmlinux
 from tests.vm.initramfs import write_initramfs
 from tests.vm.kernels import ROOT, STORE, Kernel, KernelError, chosen, fetched, listed
@@ -24,10 +27,25 @@ OUT: Final = ROOT / "build/vm"
 PAGE: Final = ROOT / "docs/kernels.md"
 SECONDS: Final = 900
 LOADERS: Final = ("core", "bcc", "headers")
+BENCHMARKS: Final = "tests/bench/"
 HELP: Final = "headers: bcc without BTF, by the kernel's headers"
 
 
-def prepared(kernel: Kernel, loader: str, tests: str) -> Machine:
+class Work(NamedTuple):
+    """What the guest is to do."""
+
+    loader: str
+    tests: str
+    bench: str
+    rounds: int
+
+    @property
+    def name(self) -> str:
+        """Of its results."""
+        return self.bench or self.loader
+
+
+def prepared(kernel: Kernel, work: Work) -> Machine:
     """Fetch the kernel and make what it boots from."""
     unpacked = fetched(kernel)
     folder = STORE / unpacked.release
@@ -35,15 +53,17 @@ def prepared(kernel: Kernel, loader: str, tests: str) -> Machine:
     if not vmlinux.exists():
         write_vmlinux(unpacked.image, vmlinux)
     write_initramfs(unpacked.modules, initramfs)
-    console, results = (OUT / f"{kernel.name}-{loader}.{kind}" for kind in ("console", "lines"))
+    console, results = (OUT / f"{kernel.name}-{work.name}.{kind}" for kind in ("console", "lines"))
     for path in (console, results):
         path.write_bytes(b"")
     environment = {
         "VM_REPO": str(ROOT),
         "VM_MODULES": str(unpacked.modules),
         "VM_HEADERS": str(unpacked.headers),
-        "VM_LOADER": loader,
-        "VM_TESTS": tests,
+        "VM_LOADER": work.loader,
+        "VM_TESTS": work.tests,
+        "VM_BENCH": work.bench,
+        "VM_COUNT": str(work.rounds),
     }
     return Machine(vmlinux, initramfs, environment, console, results)
 
@@ -71,7 +91,7 @@ def show(results: Results) -> None:
         if sensor.reason:
             print(f"      sensor {sensor.name} disabled: {sensor.reason}")
     for test in results.tests:
-        if test.outcome != "passed":
+        if test.outcome != "passed" or test.name.startswith(BENCHMARKS):
             print(f"      {test.outcome} {test.name}{_indented(test)}")
     if results.error:
         print(f"      {results.error}", flush=True)
@@ -125,6 +145,8 @@ def main() -> int:
     )
     parser.add_argument("--tests", default="tests/kernel", help="what pytest runs there, separated by commas")
     parser.add_argument("--loader", choices=LOADERS, default="core", help=HELP)
+    parser.add_argument("--bench", default="", choices=names(), help="a benchmark that runs instead of tests")
+    parser.add_argument("--count", type=int, default=0, help="rounds of the benchmark; else its own number")
     parser.add_argument("--jobs", type=int, default=2, help="machines at a time")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="after which a machine is ended")
     parser.add_argument("--table", action="store_true", help=f"only write {PAGE.relative_to(ROOT)}")
@@ -133,9 +155,12 @@ def main() -> int:
         write_page()
         return 0
     OUT.mkdir(parents=True, exist_ok=True)
+    work = Work(options.loader, options.tests, options.bench, options.count)
     try:
+        if work.bench:
+            compile_all()
         kernels = chosen(options.kernels)
-        machines = [prepared(kernel, options.loader, options.tests) for kernel in kernels]
+        machines = [prepared(kernel, work) for kernel in kernels]
     except (KernelError, ImageError) as error:
         sys.exit(str(error))
     try:

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Process 1 of the guest once it has its root: what an init does, as far as tests need it, and then the tests.
+# Process 1 of the guest once it has its root: what an init does, as far as tests need it, and then the tests, or a benchmark.
 # The root is writable and in memory, so only what must be a file system of its own is mounted.
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export HOME=/root LANG=C.UTF-8
@@ -27,5 +27,9 @@ modprobe loop  # nothing else asks for it
 cd "$VM_REPO" || exit
 # Sizes of what a descriptor may be: the kernel's own limit for process 1 is low.
 ulimit -n 20000
-.venv/bin/python -m tests.vm.guest /dev/ttyS1 "$VM_LOADER" "$VM_TESTS"
+if [ -n "$VM_BENCH" ]; then
+	.venv/bin/python -m tests.vm.measure /dev/ttyS1 "$VM_BENCH" "$VM_COUNT"
+else
+	.venv/bin/python -m tests.vm.guest /dev/ttyS1 "$VM_LOADER" "$VM_TESTS"
+fi
 busybox poweroff -f

@@ -49,7 +49,7 @@ class FreezeProcess:
         """See `Act`."""
         pidfd, directory = must_open_process_directory(victim.pid, victim.start_ns, victim.inode)
         try:
-            if must_stopped(directory) == "0":
+            if must_stopped(directory) == "0" and not _is_to_stop(directory):
                 raise ForeignValueError
             if changes[0].before == "0":
                 signal.pidfd_send_signal(pidfd, signal.SIGCONT)
@@ -78,3 +78,9 @@ def must_stopped(directory: int) -> str:
     if state in "ZX":
         raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
     return "1" if state == "T" else "0"
+
+
+def _is_to_stop(directory: int) -> bool:
+    """Told to stop, it has not come to it, as in a frozen cgroup: once thawed it would stop for good."""
+    pending = must_read_file(directory, "status").partition("ShdPnd:")[2].split(maxsplit=1)[0]
+    return bool(int(pending, 16) >> signal.SIGSTOP - 1 & 1)

@@ -72,11 +72,15 @@ ATTRIBUTES: Final = (
     Attribute(events.VALUE, "double", "reflexarc.unit", 5120.0, "value that fired"),
     Attribute(events.STATISTIC, "double", "of the test", 12.5, "where the test stood"),
     Attribute(events.THRESHOLD, "double", "of the test", 8.0, "above this it fires"),
-    Attribute(events.COUNT, "int", "1", 64, "kernel events that were lost, or that the record stands for"),
+    Attribute(
+        events.COUNT, "int", "1", 64, "kernel events that were lost, or what else the record stands for"
+    ),
     Attribute(events.MODE, "string", "", "enforce", "`enforce`, or `observe`: only told"),
     Attribute(events.ACT_NAME, "string", "", "freeze", "act"),
     Attribute(events.STEP, "int", "", 0, "step of the ladder, from 0"),
-    Attribute(events.OUTCOME, "string", "", "ok", "`ok` or `error`"),
+    Attribute(
+        events.OUTCOME, "string", "", "ok", "`ok` or `error`; of a call `begun`, `done`, `failed`, `refused`"
+    ),
     Attribute(
         events.PREVIOUS, "string", "", "cpu.weight=100", "what was set before; the undo writes it back"
     ),
@@ -98,6 +102,13 @@ ATTRIBUTES: Final = (
     Attribute(events.PAYLOAD, "string", "", "81a4", "bytes of the record, in hexadecimal digits"),
     Attribute(events.TOOK_MS, "int", "ms", 74, "how long it took"),
     Attribute(events.UNDONE, "int", "1", 2, "acts taken back"),
+    Attribute(events.USER_ID, "string", "", "spiffe://example.org/oncall", "who called"),
+    Attribute(events.ROLE, "string", "", "operator", "what that one is trusted with"),
+    Attribute(events.RPC_METHOD, "string", "", "reflexarc.v1.Management/SetMode", "what was called"),
+    Attribute(events.RPC_STATUS, "string", "", "PERMISSION_DENIED", "how the call ended"),
+    Attribute(events.NETWORK_PEER, "string", "", "ipv4:192.0.2.7:50123", "from where"),
+    Attribute(events.REQUEST, "string", "", "mode=MODE_OFF", "the request in short"),
+    Attribute(events.REQUEST_ID, "string", "", "5705e59acfb2a071", "the call, as its answer names it, too"),
     Attribute(events.LOGGER, "string", "", "reflexarc.plane", "part of the plane that says it"),
 )
 
@@ -202,6 +213,7 @@ EVENTS: Final = (
     EventKind(events.PLANE_RESTARTED, "WARN", "the plane had died", ()),
     EventKind(events.SENSOR_DISABLED, "WARN", "a sensor cannot be loaded or attached", ()),
     EventKind(events.BASELINES_UNREADABLE, "WARN", "what streams had learned is lost", ()),
+    EventKind(events.MESSAGES_FAILED, "ERROR", "messages to the kernel's network could not be prepared", ()),
     EventKind(
         events.STREAM_ADAPTED,
         "INFO",
@@ -223,6 +235,18 @@ EVENTS: Final = (
         (),
     ),
     EventKind(events.BREAKER_CLOSED, "INFO", "a breaker was closed, with a new budget", (events.ACTOR,)),
+    EventKind(
+        events.AUDIT,
+        "INFO, WARN where it was refused or failed",
+        "a call that changes something: before, and how it went; or one that was refused",
+        (
+            *(events.USER_ID, events.ROLE, events.RPC_METHOD, events.RPC_STATUS, events.NETWORK_PEER),
+            *(events.REQUEST, events.REQUEST_ID, events.DETAIL, events.OUTCOME, events.COUNT),
+        ),
+    ),
+    EventKind(events.AUDIT_DROPPED, "WARN", "there were too many calls to journal them all", (events.COUNT,)),
+    EventKind(events.TLS_ROTATED, "INFO", "new certificates are served with", ()),
+    EventKind(events.TLS_REFUSED, "WARN", "certificates have changed and are no good: the old ones stay", ()),
     EventKind(
         events.DIAGNOSTIC,
         "DEBUG to ERROR",

@@ -7,8 +7,13 @@
  *   fault CGROUP fork PER_S 0               one that forks so often, at random
  *   fault CGROUP read DEVICE GAP_US         random reads of 4 KiB past the page cache
  *   fault CGROUP write DEVICE PROCESSES     synchronous writes of 4 MiB past the page cache
+ *   fault CGROUP stream DEVICE GAP_US       reads of 64 KiB through the page cache, over and over
+ *   fault CGROUP thrash DEVICE PROCESSES    processes that touch pages of the mapped device at random
+ *   fault CGROUP bomb LIVE 0                processes that all fork, so many at a time, for a minute at most
+ *   fault CGROUP grow MIB 0                 one that touches so much new memory, and keeps it
+ *   fault CGROUP again GAP_US 0             one that executes itself again and again
  *   fault CGROUP talk CONNECTIONS GAP_US    messages over the loopback of a network namespace of its own;
- * each line on stdin says how many in 1,000 segments are lost from now on Prints CLOCK_MONOTONIC nanoseconds
+ * each line on stdin says how many in 1,000 segments are lost from now on. Prints CLOCK_MONOTONIC nanoseconds
  * when it begins, and when losses change. Everything dies with the process that started it.
  */
 #define _GNU_SOURCE
@@ -22,10 +27,12 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -38,6 +45,9 @@
 #define WRITE (4 << 20)
 #define SPAN (64 << 20)
 #define MAX_CONNECTIONS 256
+#define STREAM (64 << 10)
+#define MIB (1 << 20)
+#define BOMB_SECONDS 60
 
 static int die(const char *what)
 {
@@ -162,6 +172,77 @@ static void write_on(const char *device, long processes)
 			die("write");
 }
 
+static void stream(const char *device, long gap_us)
+{
+	static char memory[STREAM];
+	int fd = open(device, O_RDONLY | O_CLOEXEC);
+
+	for (off_t at = 0;; at = (at + STREAM) % SPAN) {
+		if (pread(fd, memory, STREAM, at) != STREAM)
+			die("stream");
+		sleep_us(gap_us);
+	}
+}
+
+static void thrash(const char *device, long processes)
+{
+	int fd = open(device, O_RDONLY | O_CLOEXEC);
+	volatile const char *memory = mmap(NULL, SPAN, PROT_READ, MAP_SHARED, fd, 0);
+	unsigned long sum = 0;
+
+	if (memory == MAP_FAILED || madvise((void *)memory, SPAN, MADV_RANDOM))
+		die("thrash");
+	multiply(processes);
+	srandom(getpid());
+	for (;;)
+		sum += memory[random() % (SPAN / BLOCK) * BLOCK];
+}
+
+/* The first stays; of the others, those that find no room for a child make room themselves. */
+static void bomb(long live)
+{
+	atomic_long *now = mmap(NULL, BLOCK, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	time_t end = time(NULL) + BOMB_SECONDS;
+	pid_t first = getpid();
+
+	if (now == MAP_FAILED)
+		die("bomb");
+	signal(SIGCHLD, SIG_IGN);
+	atomic_store(now, 1);
+	while (time(NULL) < end) {
+		if (atomic_fetch_add(now, 1) < live && fork() >= 0)
+			continue;
+		atomic_fetch_sub(now, 1);
+		if (getpid() != first)
+			break;
+		sched_yield();
+	}
+	atomic_fetch_sub(now, 1);
+	_exit(0);
+}
+
+static void grow(long mib)
+{
+	for (long i = 0; i < mib; i++) {
+		char *memory = mmap(NULL, MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		if (memory == MAP_FAILED)
+			die("grow");
+		memset(memory, 1, MIB);
+	}
+	pause();
+	_exit(0);
+}
+
+/* The last word tells the first execution from those after it. */
+static void again(char **words)
+{
+	sleep_us(atol(words[3]));
+	words[4] = "1";
+	execv("/proc/self/exe", words);
+	die("again");
+}
+
 static void raise_loopback(void)
 {
 	int fd = socket(AF_INET, SOCK_DGRAM, 0);
@@ -247,6 +328,8 @@ int main(int argc, char **argv)
 	if (argc != 5)
 		return 2;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (!strcmp(argv[2], "again") && strcmp(argv[4], "0"))
+		again(argv);
 	move_into(argv[1]);
 	if (!strcmp(argv[2], "talk"))
 		raise_loopback();
@@ -263,6 +346,16 @@ int main(int argc, char **argv)
 		read_on(argv[3], atol(argv[4]));
 	if (!strcmp(argv[2], "write"))
 		write_on(argv[3], atol(argv[4]));
+	if (!strcmp(argv[2], "stream"))
+		stream(argv[3], atol(argv[4]));
+	if (!strcmp(argv[2], "thrash"))
+		thrash(argv[3], atol(argv[4]));
+	if (!strcmp(argv[2], "bomb"))
+		bomb(atol(argv[3]));
+	if (!strcmp(argv[2], "grow"))
+		grow(atol(argv[3]));
+	if (!strcmp(argv[2], "again"))
+		again(argv);
 	if (!strcmp(argv[2], "talk"))
 		talk(atol(argv[3]), atol(argv[4]));
 	return 2;

@@ -4,7 +4,9 @@
  *   trigger exec CGROUP COUNT GAP_US   COUNT processes, one after the other, each of which executes a program
  *                                      twice and then waits to be killed
  *   trigger fork CGROUP COUNT GAP_US   one process that forks COUNT times
- * Prints how many were killed (exec) or forked (fork). Everything dies with the process that started it.
+ *   trigger loop CGROUP COUNT GAP_US   one process that executes a program COUNT times
+ * Prints how many were killed (exec), or how often it was done (fork, loop). Everything dies with the process
+ * that started it.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -64,7 +66,7 @@ static int execute(int cgroup, long count, char *gap)
 		}
 		if (waitpid(pid, &status, 0) < 0)
 			return die("waitpid");
-		killed += WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+		killed += WIFSIGNALED(status) && (WTERMSIG(status) == SIGKILL || WTERMSIG(status) == SIGTERM);
 		sleep_us(atol(gap));
 	}
 	printf("%ld\n", killed);
@@ -95,6 +97,33 @@ static int fork_on(int cgroup, long count, long gap_us)
 	return 0;
 }
 
+static int again(char *count, char *gap)
+{
+	char left[24];
+
+	sleep_us(atol(gap));
+	if (atol(count) == 0)
+		return 0;
+	snprintf(left, sizeof(left), "%ld", atol(count) - 1);
+	execl("/proc/self/exe", "trigger", "left", left, gap, NULL);
+	return die("exec");
+}
+
+static int loop(int cgroup, char *count, char *gap)
+{
+	pid_t pid = clone_into(cgroup);
+	int status;
+
+	if (pid < 0)
+		return die("clone3");
+	if (pid == 0)
+		_exit(again(count, gap));
+	if (waitpid(pid, &status, 0) < 0)
+		return die("waitpid");
+	printf("%s\n", WIFEXITED(status) && !WEXITSTATUS(status) ? count : "0");
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	int cgroup;
@@ -105,6 +134,8 @@ int main(int argc, char **argv)
 		execl("/proc/self/exe", "trigger", "wait", NULL);
 		return die("exec");
 	}
+	if (argc == 4 && !strcmp(argv[1], "left"))
+		return again(argv[2], argv[3]);
 	if (argc == 2 && !strcmp(argv[1], "wait")) {
 		sleep_us(PATIENCE_US);
 		return 0;
@@ -119,5 +150,7 @@ int main(int argc, char **argv)
 		return die(argv[2]);
 	if (!strcmp(argv[1], "exec"))
 		return execute(cgroup, atol(argv[3]), argv[4]);
+	if (!strcmp(argv[1], "loop"))
+		return loop(cgroup, argv[3], argv[4]);
 	return fork_on(cgroup, atol(argv[3]), atol(argv[4]));
 }

@@ -7,6 +7,7 @@ from typing import TypeVar
 import msgspec
 
 from controlplane.link import frames, rules
+from controlplane.link.records import Call
 
 T = TypeVar("T")
 
@@ -17,6 +18,10 @@ class Responder:
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self.commands: list[frames.Command] = []
+        """Those that ask or change something."""
+        self.calls: list[Call] = []
+        """Those it was to journal."""
+        self.notices: list[frames.Noticed] = []
         self.silent = False
         self.status = STATUS
         self.streams: list[frames.Stream] = []
@@ -34,7 +39,13 @@ class Responder:
 
     def _read(self) -> None:
         command = frames.COMMANDS.decode(self._sock.recv(frames.MAX_FRAME))
-        self.commands.append(command)
+        match command:
+            case frames.Audited(call=call):
+                self.calls.append(call)
+            case frames.Noticed():
+                self.notices.append(command)
+            case _:
+                self.commands.append(command)
         if not self.silent:
             self.send(frames.Reply(command.id, self._answer(command)))
 
@@ -66,7 +77,7 @@ class Responder:
                 return frames.Done(undone)
             case frames.CloseBreaker(rule=rule):
                 return self._close_breaker(rule)
-            case frames.SegmentMoved() | frames.Ping():
+            case frames.SegmentMoved() | frames.Ping() | frames.Audited() | frames.Noticed():
                 return frames.Done()
 
     def _apply(self, rule: rules.Rule, *, dry_run: bool) -> frames.Result:

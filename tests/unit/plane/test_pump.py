@@ -53,6 +53,7 @@ class Bench:
     folder: Path
     writer: Writer
     doorbell: int
+    life: asyncio.Task[None] | None = None
 
     def write(self, *records: Record) -> None:
         append(self.writer, *records)
@@ -75,7 +76,7 @@ class Bench:
                 synced=ears.on_sync,
                 trouble=ears.on_trouble,
             )
-            task = asyncio.create_task(pump.run())
+            task = self.life = asyncio.create_task(pump.run())
             try:
                 yield pump, ears
             finally:
@@ -112,6 +113,22 @@ def test_every_ring_is_answered_in_order(tmp_path: Path) -> None:
             uid, wall_ns, _ = ears.fed[42]
             assert uid == f"{bench.writer.instance:016x}-42"
             assert wall_ns > 10**18
+
+    run(tmp_path, scenario)
+
+
+def test_stopped_in_the_middle_it_tells_all_that_it_has_copied(tmp_path: Path) -> None:
+    async def scenario(bench: Bench) -> None:
+        async with bench.pumping() as (pump, ears):
+            for number in range(50):
+                bench.write(notice(number))
+                if number == 25:
+                    pump.stop()
+                await asyncio.sleep(0)
+            assert bench.life is not None
+            await bench.life
+            await pump.drain()
+            assert ears.live == list(range(50))
 
     run(tmp_path, scenario)
 
