@@ -11,10 +11,11 @@ from typing import assert_never
 import msgspec
 
 from controlplane.arc.auditing import Auditing
-from controlplane.arc.reflex.engine import Engine
 from controlplane.arc.reflex.journal import Journal
+from controlplane.arc.reflex.taking_up import TakingUp
 from controlplane.arc.rulebook import RuleBook
 from controlplane.arc.status import StreamReader, rules_page
+from controlplane.link.faults import problems
 from controlplane.link.frames import (
     ApplyRule,
     Audited,
@@ -34,7 +35,8 @@ from controlplane.link.frames import (
     Status,
     UndoActs,
 )
-from controlplane.link.rules import Rule, problems, signals_of
+from controlplane.link.placing import misplaced
+from controlplane.link.rules import Rule, runs_programs, signals_of
 
 
 class Commands:
@@ -43,7 +45,7 @@ class Commands:
     def __init__(
         self,
         book: RuleBook,
-        engine: Engine,
+        engine: TakingUp,
         journal: Journal,
         streams: StreamReader,
         signals: Container[str],
@@ -101,8 +103,12 @@ class Commands:
 
     def _apply(self, command: ApplyRule) -> Result:
         found = problems(command.rule)
+        if fault := misplaced(command.rule):
+            found.append(f"{fault.at}: {fault.message}")
         if found:
             return Refused("invalid", "; ".join(found))
+        if runs_programs(command.rule):
+            return Refused("forbidden", "a policy that runs a program comes from a file", "see policies.d")
         for signal in signals_of(command.rule):
             if signal not in self._signals:
                 return Refused("invalid", f"unknown signal {signal!r}")

@@ -2,18 +2,18 @@
 
 import os
 import signal
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from typing import Final, Literal
 
 from controlplane import __version__
-from controlplane.arc import realtime
+from controlplane.arc import announcing, realtime
 from controlplane.arc import status as answers
 from controlplane.arc.baselines import Baselines
 from controlplane.arc.children import Plane
 from controlplane.arc.commands import Commands
 from controlplane.arc.encoding import Encoding
+from controlplane.arc.errands import Errands
 from controlplane.arc.feeling import Feeling
 from controlplane.arc.guarding import Guarding
 from controlplane.arc.kernel.cgroups import Cgroups, find_mount
@@ -33,19 +33,22 @@ from controlplane.arc.monitor.confirming import sentinels
 from controlplane.arc.monitor.gates import gates_for
 from controlplane.arc.monitor.streams import Monitor, Place
 from controlplane.arc.policy_folder import PolicyFolder
-from controlplane.arc.reflex.engine import Engine
 from controlplane.arc.reflex.evidence import Gathering
+from controlplane.arc.reflex.finishing import Finishing, take_back_hooks
 from controlplane.arc.reflex.holdings import Holdings
+from controlplane.arc.reflex.in_kernel import InKernel
 from controlplane.arc.reflex.journal import Journal, read_records
 from controlplane.arc.reflex.network import Prepared
 from controlplane.arc.reflex.recover import left_in_force, undo_left
 from controlplane.arc.reflex.repertoire import acts_on
+from controlplane.arc.reflex.taking_up import TakingUp
 from controlplane.arc.rehearsal import rehearse
 from controlplane.arc.rulebook import RuleBook
 from controlplane.arc.runtime import RuntimeFolder
 from controlplane.link.config import Config
 from controlplane.link.frames import COMMANDS, ENCODER, Changed, Reply, Status
 from controlplane.link.malformed import MALFORMED
+from controlplane.link.placing import denies
 from controlplane.link.records import Notice, Reason
 from controlplane.link.rules import Boot, RuleSet
 from controlplane.link.signal_table import write_signals
@@ -54,6 +57,8 @@ STORM: Final = 1024
 """Records in one wake-up after which losses are looked for."""
 
 MODE_CHANGES: Final = frozenset({"mode.changed", "policy.mode_changed"})
+STOP_SECONDS: Final = 5.0
+"""For programs that undo what others did."""
 
 Severity = Literal["debug", "info", "warn", "error"]
 
@@ -76,7 +81,7 @@ class Arc:
         watched = self._sensors.sensor("process").map_fd("watched")
         self._watched = None if watched is None else Watched(watched)
         self._reaper = Reaper()
-        self._denials, self._prepared = Denials(), Prepared()
+        self._denials, self._prepared = Denials(shared=self._sensors.shared()), Prepared()
         self._acts = acts_on(*(self._cgroups, self._watched, self._reaper), self._denials, self._prepared)
         self._book = RuleBook(boot.rules.rules)
         self._monitor = Monitor(self._sensors.numbers)
@@ -85,13 +90,18 @@ class Arc:
         )
         self._policy_error = ""
         self._realtime_missing: list[str] = []
-        self.engine, self.journal, self._undone = self._make_engine()
+        self.engine, self.journal, self._undone = self._make_engine(boot.rules)
         self._monitor.adapted = self._adapted
         self._bookmaker = Bookmaker(self._sensors.bets)
         self._feeling = Feeling(
             *(self._cgroups, self._monitor, self.engine, self._guarding.protection, self._bookmaker),
             self._known_signals,
         )
+        self._in_kernel = InKernel(
+            *(self._sensors.shared(), self._denials, self._monitor, self.engine, self._acts),
+            *(self._guarding.protection, boot.config),
+        )
+        self._in_kernel.attend(self._feeling)
         self.loop = Loop(self._sensors.open_ring(), self._feeling.must_feel, self._settle)
         root = self._cgroups.id_of("/")
         self._encoding = Encoding(
@@ -101,6 +111,7 @@ class Arc:
         self._sources = self._make_sources()
         self._timer, self._wall_clock = Timer(), WallClock()
         self.loop.add(self._timer.fd, self._timer.expired)
+        self._errands = Errands(self.loop, Finishing(self.engine, self.journal), boot.config.state_dir)
         self.loop.add(self._wall_clock.fd, self._clock_set)
         self._doorbell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._plane = Plane(
@@ -122,8 +133,7 @@ class Arc:
         """Sensors beside those of the ring. They listen to nothing before rules are in force."""
         values = self._sensors.shared_map("values", STREAM_KEY.size, VALUE_STREAM.size)
         psi = Psi(
-            *(self._cgroups, self.loop, self._feeling.must_feel, self._known, values),
-            self._close_files,
+            *(self._cgroups, self.loop, self._feeling.must_feel, self._known, values), self._close_files
         )
         self._feeling.followers.append(psi)
 
@@ -147,29 +157,22 @@ class Arc:
             if place.cgroup:
                 yield place.cgroup, place.path
 
-    def _make_engine(self) -> tuple[Engine, Journal, int]:
+    def _make_engine(self, rules: RuleSet) -> tuple[TakingUp, Journal, int]:
         """Undo what a predecessor left before anything new can happen, then begin a journal of our own."""
         config = self._config
         left = left_in_force(read_records(self._folder.journal_fd))
         undone = list(undo_left(left, self._acts))
         holdings = Holdings()
-        journal = Journal(
-            self._folder.journal_fd,
-            config.journal_head_bytes,
-            config.journal_head_segments,
-            self._folder.gid,
-            holdings.intents,
-        )
-        for record in undone:
-            journal.must_append(record)
+        sizes = config.journal_head_bytes, config.journal_head_segments
+        journal = Journal(self._folder.journal_fd, *sizes, self._folder.gid, holdings.intents)
         known = self._known_signals
-        engine = Engine(self._acts, self._guarding.all, journal, holdings, config.mode, known)
+        engine = TakingUp(self._acts, self._guarding.all, journal, holdings, config.mode, known)
+        for record in (*undone, *take_back_hooks(left, rules.rules, engine.jobs)):
+            journal.must_append(record)
         return engine, journal, len(undone)
 
     def _make_commands(self) -> Commands:
-        missing = {
-            name: sensor.reason for sensor in self._sensors.all if sensor.reason for name in sensor.signals
-        }
+        missing = {name: each.reason for each in self._sensors.all if each.reason for name in each.signals}
         return Commands(
             *(self._book, self.engine, self.journal, self._streams, self._known_signals, missing),
             *(self.status, self._rules_changed),
@@ -209,20 +212,13 @@ class Arc:
 
     def _tell_armed(self) -> None:
         took_ms = (self._armed_ns - self._started_ns) // 1_000_000
-        felt = " ".join(sensor.name for sensor in self._sensors.all if not sensor.reason)
-        mode = self.engine.mode
-        self._notice("arc.armed", f"in {took_ms} ms, mode {mode}, sensors {felt}", took_ms=took_ms, mode=mode)
-        if self._undone:
-            text = f"took back {self._undone} acts which a dead predecessor had left in force"
-            self._notice("arc.recovered", text, "warn", undone=self._undone)
-        for sensor in self._sensors.all:
-            if sensor.reason:
-                self._notice("sensor.disabled", f"{sensor.name}: {sensor.reason}", "warn")
+        told = announcing.news(
+            *(self._sensors, took_ms, self.engine.mode, self._undone, self._realtime_missing)
+        )
+        for name, text, severity, attributes in told:
+            self._notice(name, text, severity, **attributes)
         if self._config.debug:
-            for name, log in self._sensors.logs():
-                print(f"reflexarc: {name}: in full\n{log}", file=sys.stderr, flush=True)
-        if self._realtime_missing:
-            self._notice("arc.not_realtime", "; ".join(self._realtime_missing), "warn")
+            announcing.print_logs(self._sensors)
 
     def _settle(self, taken: int) -> None:
         """After each wake-up: what is due, the timer, the journal, the doorbell."""
@@ -235,11 +231,13 @@ class Arc:
         self.engine.tend()
         for notice in self._guarding.opened(self.engine, now):
             self.journal.must_append(notice)
+        self._in_kernel.tend()
         self._reaper.tend()
         self._baselines.tend(now)
         self._gathering.tell(now)
-        due, start = self.engine.next_due(), self._plane.next_start_ns
-        self._timer.must_arm(min(due, start) if due and start else due or start)
+        self._errands.tend(now)
+        dues = (self.engine.next_due(), self._errands.next_due(), self._plane.next_start_ns)
+        self._timer.must_arm(min((due for due in dues if due), default=0))
         if self.journal.dirty:
             self.journal.dirty = False
             self.journal.tend()
@@ -298,16 +296,17 @@ class Arc:
     def _put_rules_in_force(self, reason: Reason = "policy") -> None:
         """Rules that may no longer act lose what they have in force and all further steps."""
         rules = self._book.rules()
-        enforced = [rule for rule in rules if self.engine.effective_mode(rule) == "enforce"]
-        self._denials.follow(wanted=any(step.act == "deny" for rule in enforced for step in rule.ladder))
+        enforced = {rule.name: rule for rule in rules if self.engine.effective_mode(rule) == "enforce"}
+        self._denials.follow(wanted=any(map(denies, enforced.values())))
         self.engine.set_rules(rules)
         self._encoding.follow(rules)
         self._monitor.set_rules(rules, self.loop.must_breathe)
         for place in list(self._monitor.places.values()):
             self.loop.must_breathe()
             self.engine.prepare(place)
-        felt = (*rules, *sentinels(rules))
-        self._sensors.set_gates(gates_for(felt, self._sensors.numbers))
+        self._in_kernel.follow(rules, self.loop.must_breathe)
+        felt = (*self._in_kernel.left(rules), *sentinels(rules))
+        self._sensors.set_gates(self._in_kernel.opened(gates_for(felt, self._sensors.numbers)))
         for source in self._sources:
             source.follow(felt)
         self._guarding.follow(rules, self._known())
@@ -379,6 +378,7 @@ class Arc:
     def stop(self) -> None:
         """Undo, say so, let the plane finish, detach."""
         undone = self.engine.undo_where(lambda _: True, "stop")
+        self._errands.finish(STOP_SECONDS)
         self._losses.look()
         self._notice("arc.stopped", f"took back {undone} acts" if undone else "nothing was in force")
         self._settle(0)

@@ -109,6 +109,7 @@ def check_host(config: Config) -> None:
         raise CliError(f"already running, pid {pid} holds {lock}", hint)
     check_account(config)
     check_tls(config)
+    check_metrics_tls(config)
 
 
 def check_loader(config: Config) -> None:
@@ -140,6 +141,21 @@ def check_tls(config: Config) -> None:
             require_readable(str(path), account(config.plane_user))
     except (TlsError, AccountError) as error:
         raise CliError(str(error), error.hint, Exit.BAD_POLICY) from None
+
+
+def check_metrics_tls(config: Config) -> None:
+    """As `check_tls`, for the metrics port. Raises CliError."""
+    files = config.metrics_tls
+    if files is None:
+        return
+    from controlplane.plane.tls import TlsError, context_of
+
+    try:
+        context_of(files)
+        for path in (files.cert, files.key, files.client_ca):
+            require_readable(path, account(config.plane_user))
+    except (TlsError, AccountError) as error:
+        raise CliError(f"metrics_tls: {error}", error.hint, Exit.BAD_POLICY) from None
 
 
 def check_account(config: Config) -> None:

@@ -8,7 +8,9 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-Key = Literal["cpu", "io", "nice", "ionice", "oom_score_adj", "max", "more", "read", "write", "rate"]
+Key = Literal[
+    "cpu", "io", "nice", "ionice", "oom_score_adj", "max", "more", "read", "write", "rate", "amount"
+]
 Way = Literal["", "share"]
 """As it stands; or in hundredths of a percent of what the victim uses now."""
 
@@ -56,6 +58,7 @@ SETTABLE: Final[Mapping[Target, Mapping[str, Bounds]]] = {
     ("limit-cpu", False): {"max": CPU},
     ("limit-memory", False): {"max": MEMORY},
     ("limit-pids", False): {"max": PIDS, "more": PIDS},
+    ("reclaim", False): {"amount": MEMORY},
     ("limit-io", False): {"read": DISK, "write": DISK},
     ("shape", False): {"rate": NETWORK},
 }

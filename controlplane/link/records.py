@@ -12,9 +12,11 @@ from msgspec import Meta
 
 from controlplane.link.config import Mode
 
-Reason = Literal["timer", "quiet", "command", "restart", "stop", "policy", "mode", "breaker", "ended"]
+Reason = Literal[
+    "timer", "quiet", "command", "restart", "stop", "policy", "mode", "breaker", "ended", "failed"
+]
 """Why an act was taken back; `quiet`: the signal has been so for as long as the policy asks, `breaker`: its
-policy may act no longer, `ended`: its victim is gone."""
+policy may act no longer, `ended`: its victim is gone, `failed`: a hook, perhaps half done."""
 
 Guard = Literal["protected", "breaker", "budget", "gone", "absent", "unconfirmed", "lost"]
 """What forbade an act; `budget`: too much is in force, `gone`: there was nobody left to act upon, `absent`:
@@ -95,6 +97,8 @@ class Intent(_InReflex, frozen=True, kw_only=True):
     """When it will be undone; 0: by hand, or never for an irreversible act."""
     mode: Mode
     event_ns: int
+    actor: str = ""
+    """Who asked for it by hand."""
     carried: bool = False
     """A repeat at the head of a new segment, for undo only: it happened once."""
 
@@ -106,6 +110,8 @@ class Outcome(_InReflex, frozen=True, kw_only=True):
     act: str
     ok: bool
     error: str = ""
+    detail: str = ""
+    """What a child that did it has seen: memory before and after, how a program ended, the name of a file."""
     event_ns: int
     decided_ns: int
 

@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 from controlplane.link.account import Account, AccountError, account
-from controlplane.plane.privileges import PrivilegesError, drop, own_directory
+from controlplane.link.credentials import PrivilegesError
+from controlplane.plane.privileges import drop, own_directory
 
 
 def main() -> int:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from controlplane.link.config import Config, Export, Identity, Management, Tls
-from controlplane.link.rules import Fault
+from controlplane.link.faults import Fault
 
 MAX_RUNTIME_DIR: Final = 107 - len("/operator/management.sock")
 """`sun_path` of struct sockaddr_un holds 107 bytes and an end."""

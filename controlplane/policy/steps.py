@@ -4,7 +4,10 @@ from collections.abc import Iterator
 from ipaddress import ip_network
 from typing import Final
 
+import msgspec
+
 from controlplane.link.amounts import BEST_EFFORT, IDLE, SETTABLE, Amount, Bounds, Key
+from controlplane.link.hooks import Hook
 from controlplane.link.reach import Network
 from controlplane.link.rules import Step
 from controlplane.policy import units
@@ -12,7 +15,7 @@ from controlplane.policy.errors import UnitError, shown
 from controlplane.policy.model import Limit, StepSpec
 
 _NUMBERS: Final[tuple[Key, ...]] = ("cpu", "io", "nice", "oom_score_adj", "more")
-_LIMITS: Final[tuple[Key, ...]] = ("max", "read", "write", "rate")
+_LIMITS: Final[tuple[Key, ...]] = ("max", "read", "write", "rate", "amount")
 
 
 class StepError(UnitError):
@@ -31,10 +34,21 @@ def step_of(spec: StepSpec) -> Step:
         for_ns=int(spec.for_ or 0),
         grace_ns=int(spec.grace or 0),
         amounts=tuple(amounts_of(spec)),
+        hook=hook_of(spec),
         allow=tuple(_network(index, text) for index, text in enumerate(spec.allow)),
         interface=spec.interface,
         what=spec.what or "",
     )
+
+
+def hook_of(spec: StepSpec) -> Hook | None:
+    """What is run; None where nothing is said of it."""
+    keys = (spec.run, spec.undo, spec.timeout, spec.as_)
+    if all(key is None for key in keys):
+        return None
+    hook = Hook(spec.run or (), spec.undo or ())
+    given = {"timeout_ns": spec.timeout and int(spec.timeout), "user": spec.as_}
+    return msgspec.structs.replace(hook, **{key: value for key, value in given.items() if value is not None})
 
 
 def reach_words(step: Step) -> Iterator[str]:

@@ -1,19 +1,24 @@
 """A real daemon watched by a real Prometheus over mutual TLS: all that the dashboard asks is answered."""
 
 import asyncio
+import os
 import re
 import shutil
+import signal
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from controlplane.client import HealthClient
 from controlplane.wire import management_pb2 as pb
 from tests.certificates import Authority
 from tests.deploy.dashboard import expressions, metrics
 from tests.kernel.conftest import FORKER, TestCgroup, fork_in
 from tests.kernel.test_daemon import Daemon, await_event, free_port, policy, step
+from tests.plane.kubelet import probe
 from tests.plane.prometheus import Api, prometheus
 
 pytestmark = pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is not installed")
@@ -84,3 +89,19 @@ async def answered(api: Api) -> None:
         for exemplar in series["exemplars"]
     ]
     assert len(trace) == 32
+
+
+def test_a_stopped_arc_is_found_out_by_the_first_probe(observed: Observed) -> None:
+    with observed.start():
+        with HealthClient(observed.health_address()) as health:
+            assert next(status for status in health.watch("arc") if status == "serving")
+        assert probe(observed.health_port) == "success"
+        time.sleep(0.1)  # an answer is good for as long
+        os.kill(observed.pid, signal.SIGSTOP)
+        try:
+            assert probe(observed.health_port) == "service unhealthy: NOT_SERVING"
+        finally:
+            os.kill(observed.pid, signal.SIGCONT)
+        with HealthClient(observed.health_address()) as health:
+            assert next(status for status in health.watch("arc") if status == "serving")
+        assert probe(observed.health_port) == "success"

@@ -149,7 +149,7 @@ class Breaker:
             return False
         for name in (rule, ""):
             if self._must_be_full(name, now_ns):
-                self._must_open(name)
+                self.must_open(name)
                 return False
         for name in (rule, ""):
             self._must_times(name).append(now_ns)
@@ -166,7 +166,10 @@ class Breaker:
             times = self._times[name] = deque(maxlen=self._acts)
         return times
 
-    def _must_open(self, name: str) -> None:
+    def must_open(self, name: str) -> None:
+        """A rule, or with "" the node, may act no longer."""
+        if name in self.open:
+            return
         self.open.add(name)
         self.news += (name,)
         self._memory.must_open(name)

@@ -16,27 +16,26 @@ from controlplane.arc.monitor.streams import Place
 from controlplane.arc.monitor.tests import Test, is_open
 from controlplane.arc.reflex.acts import AbsentError, Act
 from controlplane.arc.reflex.agenda import ASK, QUIET, STEP, UNDO, Agenda, Due
+from controlplane.arc.reflex.by_child import ByChild
 from controlplane.arc.reflex.effects import Effects, must_are_set
-from controlplane.arc.reflex.evidence import MAX_HELD, Held, must_hold
 from controlplane.arc.reflex.guards import Guards
 from controlplane.arc.reflex.holdings import Holdings, InForce
 from controlplane.arc.reflex.identities import Identities
+from controlplane.arc.reflex.jobs import Doing, Jobs
 from controlplane.arc.reflex.journal import Journal
 from controlplane.arc.reflex.latency import LatencyHistogram
 from controlplane.arc.reflex.plans import Acts, Plan, Rung, plan_for
+from controlplane.arc.reflex.tallies import Tallies
 from controlplane.arc.reflex.telling import (
     Evidence,
     Reflex,
-    must_finding,
     must_intent,
     must_outcome,
-    must_refusal,
-    must_text,
+    must_victim,
     take_back,
 )
-from controlplane.arc.reflex.victims import Victim
 from controlplane.link.config import Mode
-from controlplane.link.records import Guard, Intent, Reason
+from controlplane.link.records import Intent, Reason
 from controlplane.link.rules import Rule, is_empty
 from controlplane.link.signals import BY_NAME, Known
 
@@ -58,7 +57,6 @@ class Engine:
         known: Known = BY_NAME,
     ) -> None:
         self._acts = acts
-        self._known = known
         self._guards = guards
         self._journal = journal
         self._identities = Identities()
@@ -72,16 +70,13 @@ class Engine:
         """Signals of which nothing is told for now: that they are quiet means nothing."""
         self.breaker = guards.breaker
         self.holdings = holdings
+        self.jobs = Jobs()
+        """For children, who begin when the acts of a wake-up are done."""
         self.mode: Mode = mode
         self.latency = LatencyHistogram()
-        self.held: deque[Held] = deque()
-        """Findings told and not yet explained."""
-        self.findings: dict[str, int] = {}
-        """By rule."""
-        self.steps: dict[tuple[str, str], int] = {}
-        """Steps by (act, outcome)."""
-        self.refusals: dict[str, int] = {}
-        """Of steps, by guard."""
+        self.tallies = told = Tallies(journal, self._identities, known)
+        self.findings, self.steps, self.refusals = told.findings, told.steps, told.refusals
+        self.held = told.held
 
     def set_rules(self, rules: Iterable[Rule]) -> None:
         """Put rules in force, after any change of rules, of the mode or of the breaker."""
@@ -130,26 +125,18 @@ class Engine:
         reflex = Reflex(rule, victim, evidence, trace, root, event.time_ns, decided_ns)
         for rung in plan.at_once:
             self._must_come_to(reflex, rung, event.time_ns)
-        self._must_tell(reflex)
+        self.tallies.must_tell(reflex)
         for rung in plan.later:
             self._agenda.must_add(event.time_ns + rung.step.after_ns, STEP, reflex, rung)
         if plan.quiet_ns:
             self._agenda.must_add(event.time_ns + plan.quiet_ns, QUIET, reflex)
 
-    def _must_tell(self, reflex: Reflex) -> None:
-        """The finding, once."""
-        if reflex.evidence is None:
-            return
-        name = reflex.rule.name
-        self.findings[name] = self.findings.get(name, 0) + 1
-        self._journal.must_append(must_finding(reflex, reflex.evidence, self._known[reflex.rule.signal].unit))
-        if len(self.held) < MAX_HELD:
-            self.held.append(must_hold(reflex, reflex.evidence))
-        reflex.evidence = None
-
     def _must_come_to(self, reflex: Reflex, rung: Rung, now_ns: int) -> None:
-        """A step waits for the effect of the one before. The second half of one that was taken does not."""
-        if reflex.pending and not rung.allowed:
+        """A step waits for the effect of the one before, and for evidence what cannot be undone.
+
+        The second half of a step that was taken does not.
+        """
+        if not rung.allowed and (reflex.pending or (reflex.gathering and rung.act.irreversible)):
             reflex.late = True
             reflex.waiting += (rung,)
         else:
@@ -158,25 +145,28 @@ class Engine:
     def _must_step(self, reflex: Reflex, rung: Rung, now_ns: int) -> None:
         mode = self._modes.get(reflex.rule.name)
         if protected := self._guards.protection.must_forbid(reflex.victim, reflex.rule):
-            self._must_refuse(reflex, rung.act, "protected", protected)
+            self.tallies.must_refuse(reflex, rung.act, "protected", protected)
         elif missing := self._must_miss(reflex, rung, now_ns):
             reflex.late = True
             self._put_off.append((reflex, rung))
-            self._must_refuse(reflex, rung.act, "unconfirmed", rung.doubts[missing])
+            self.tallies.must_refuse(reflex, rung.act, "unconfirmed", rung.doubts[missing])
         elif self._must_lack_events(reflex, rung, now_ns):
             reflex.late = True
             self._put_off.append((reflex, rung))
-            self._must_refuse(reflex, rung.act, "lost", "events of its sensors were lost lately")
+            self.tallies.must_refuse(reflex, rung.act, "lost", "events of its sensors were lost lately")
         elif mode != "enforce":
-            self._must_tell(reflex)
-            self._journal.must_append(
-                must_intent(reflex, rung.number, rung.step, "observe", (), self._identities.must_span())
-            )
-            self._must_tally(rung.act.name, "observed")
-        elif self.holdings.full and not rung.act.irreversible:
-            self._must_refuse(reflex, rung.act, "budget")
+            self.tallies.must_observe(reflex, rung)
+        elif not self._must_have_room(rung, now_ns):
+            self.tallies.must_refuse(reflex, rung.act, "budget")
         else:
             self._must_act(reflex, rung)
+
+    def _must_have_room(self, rung: Rung, now_ns: int) -> bool:
+        if rung.act.irreversible:
+            return True
+        return not self.holdings.full and (
+            not isinstance(rung.act, ByChild) or self.jobs.must_admit(rung.step, now_ns)
+        )
 
     def _must_miss(self, reflex: Reflex, rung: Rung, now_ns: int) -> int:
         if not rung.doubts:
@@ -187,23 +177,16 @@ class Engine:
     def _must_lack_events(self, reflex: Reflex, rung: Rung, now_ns: int) -> bool:
         return self._guards.loss.must_forbid(reflex.rule, rung.act.irreversible, now_ns)
 
-    def _must_refuse(self, reflex: Reflex, act: Act, guard: Guard, detail: str = "") -> None:
-        self._must_tell(reflex)
-        self._must_tally(act.name, "refused")
-        self.refusals[guard] = self.refusals.get(guard, 0) + 1
-        span = self._identities.must_span()
-        self._journal.must_append(must_refusal(reflex, act.name, guard, detail, span))
-
     def _must_act(self, reflex: Reflex, rung: Rung) -> None:
         """Hold the victim, write the intent, do it, write the outcome."""
         act = rung.act
         try:
             opened = act.must_open(reflex.victim, rung.step)
         except AbsentError as absent:
-            self._must_refuse(reflex, act, "absent", absent.detail)
+            self.tallies.must_refuse(reflex, act, "absent", absent.detail)
             return
         except OSError:
-            self._must_refuse(reflex, act, "gone")
+            self.tallies.must_refuse(reflex, act, "gone")
             return
         if (
             act.irreversible
@@ -212,12 +195,16 @@ class Engine:
         ):
             act.must_release(opened)
             self._set_modes()
-            self._must_refuse(reflex, act, "breaker")
+            self.tallies.must_refuse(reflex, act, "breaker")
             return
         changes = self.holdings.must_changes(reflex.victim, opened.changes)
         span = self._identities.must_span()
         intent = must_intent(reflex, rung.number, rung.step, "enforce", changes, span)
         self._journal.must_append(intent)
+        if isinstance(act, ByChild):
+            self.tallies.must_tell(reflex)
+            self.jobs.must_give(reflex, rung, intent, opened.fds)
+            return
         error = ""
         try:
             act.must_apply(opened)
@@ -227,20 +214,35 @@ class Engine:
         act.must_release(opened)
         if rung.step.after_ns == 0 and not reflex.late:
             self.latency.must_observe(returned_ns - reflex.event_ns, reflex.trace_id, returned_ns)
-        self._must_tell(reflex)
+        self.tallies.must_tell(reflex)
         self._journal.must_append(must_outcome(reflex, intent, returned_ns, error))
-        self._must_tally(act.name, "failed" if error else "done")
+        self.tallies.must_tally(act.name, "failed" if error else "done")
         if not error:
             self._must_follow(reflex, rung, intent, already=must_are_set(opened.changes))
 
-    def _must_follow(self, reflex: Reflex, rung: Rung, intent: Intent, *, already: bool) -> None:
+    def keep(self, job: Doing, *, failed: bool) -> None:
+        """A child has done what is to be undone: when its time is over, or if it failed, at once."""
+        intent = job.intent
+        self._must_keep(job.reflex, job.rung.act, intent)
+        if failed or job.reflex.ended or self._modes.get(intent.rule) != "enforce":
+            self._undo(intent.span_id, "failed" if failed else "policy")
+
+    def go_on(self, reflex: Reflex) -> None:
+        """Evidence was taken, or could not be: steps that waited for it are taken."""
+        reflex.gathering -= 1
+        self.jobs.gathering.remove(reflex)
+        self._must_go_on(reflex, time.monotonic_ns())
+
+    def _must_follow(self, reflex: Reflex, rung: Rung, intent: Intent, *, already: bool = False) -> None:
         """Wait for the effect, for the end of its grace, and for the time to take it back."""
         self._effects.must_await(reflex, rung, intent, already=already)
         if rung.then is not None:
             self._agenda.must_add(time.monotonic_ns() + rung.step.grace_ns, STEP, reflex, rung.then)
-        if rung.act.irreversible:
-            return
-        self.holdings.must_hold(reflex, rung.act, intent)
+        if not rung.act.irreversible:
+            self._must_keep(reflex, rung.act, intent)
+
+    def _must_keep(self, reflex: Reflex, act: Act, intent: Intent) -> None:
+        self.holdings.must_hold(reflex, act, intent)
         if intent.until_ns:
             self._agenda.must_add(intent.until_ns, UNDO, reflex, None, intent.span_id)
 
@@ -252,13 +254,16 @@ class Engine:
             self._must_settle(reflex, span_id, time_ns)
 
     def _must_settle(self, reflex: Reflex, span_id: bytes, now_ns: int) -> None:
-        """No more is to be waited for: steps that waited follow, until one is to be waited for in turn."""
-        if reflex.pending != span_id:
-            return
-        reflex.pending = b""
-        while reflex.waiting and not reflex.pending and not reflex.ended:
-            rung, reflex.waiting = reflex.waiting[0], reflex.waiting[1:]
-            self._must_step(reflex, rung, now_ns)
+        """No more is to be waited for it: steps that waited follow, or wait for one of them in turn."""
+        if reflex.pending == span_id:
+            reflex.pending = b""
+            self._must_go_on(reflex, now_ns)
+
+    def _must_go_on(self, reflex: Reflex, now_ns: int) -> None:
+        waiting, reflex.waiting = reflex.waiting, ()
+        for rung in waiting:
+            if not reflex.ended:
+                self._must_come_to(reflex, rung, now_ns)
 
     def _end(self, reflex: Reflex, reason: Reason) -> None:
         """No further steps, and what is in force on it has no purpose any more."""
@@ -345,16 +350,21 @@ class Engine:
     def _undo(self, span_id: bytes, reason: Reason, actor: str = "") -> None:
         """It is out of force afterwards, whatever came of it."""
         held, changes = self.holdings.release(span_id)
+        hook = held.reflex.rule.ladder[held.intent.step].hook
+        if hook is not None:
+            self.jobs.take_back(held.intent, hook, reason, actor)
+            return
         undone = take_back(held.act, held.intent, changes, reason, actor)
         self._journal.must_append(undone)
-        self._must_tally(held.act.name, "undone")
+        self.tallies.must_tally(held.act.name, "undone")
         if held.act.name == "freeze":
             held.reflex.thawed_ns = undone.time_ns
         self._must_settle(held.reflex, span_id, undone.time_ns)
 
     def end_where(self, wanted: Callable[[Reflex], bool]) -> None:
         """No further steps of the wanted reflexes."""
-        for reflex in (*(due.reflex for due in self._agenda), *(reflex for reflex, _ in self._put_off)):
+        due = (due.reflex for due in self._agenda)
+        for reflex in (*due, *(reflex for reflex, _ in self._put_off), *self.jobs.gathering):
             if wanted(reflex):
                 reflex.ended = True
 
@@ -367,19 +377,7 @@ class Engine:
         self.end_where(stops)
         self.undo_where(lambda held: stops(held.reflex), reason)
 
-    def _must_tally(self, act: str, outcome: str) -> None:
-        key = (act, outcome)
-        self.steps[key] = self.steps.get(key, 0) + 1
-
 
 def weaker(one: Mode, other: Mode) -> Mode:
     """The mode that allows less."""
     return one if _RANK[one] <= _RANK[other] else other
-
-
-def must_victim(who: Place, rule: Rule, event: Event) -> Victim:
-    """Whom the rule's acts are aimed at."""
-    if rule.per == "cgroup":
-        return Victim(who.cgroup, who.path)
-    comm = must_text(event.comm)
-    return Victim(who.cgroup, who.path, event.pid, event.start_ns, comm, event.inode)

@@ -105,6 +105,11 @@ class Protection:
         """Of which the kernel is to tell."""
         return self.names | {word[:MAX_COMM] for word in self._words if not word.startswith("/")}
 
+    @property
+    def processes(self) -> Collection[tuple[int, int]]:
+        """Those in the core, protected by themselves: pid, and start in ticks."""
+        return self._core.processes.keys()
+
     def scan(self, own: Collection[int]) -> None:
         """Take up PID 1, `own` with their cgroup, kernel threads and every process of a protected name."""
         always = {1, *own}

@@ -1,4 +1,4 @@
-"""Every act there is, by name and kind of victim: made once, for the arc and whoever undoes without it."""
+"""Every act there is, by name and kind of victim: for the arc, and for whoever undoes without it."""
 
 from controlplane.arc.kernel.cgroups import Cgroups
 from controlplane.arc.kernel.denials import Denials
@@ -7,6 +7,7 @@ from controlplane.arc.kernel.reaping import Reaper
 from controlplane.arc.kernel.watched import Watched
 from controlplane.arc.reflex import limits
 from controlplane.arc.reflex.acts import Act, Freeze, KillCgroup, KillProcess
+from controlplane.arc.reflex.by_child import Reclaim, RunHook, TakeEvidence
 from controlplane.arc.reflex.denying import Deny
 from controlplane.arc.reflex.network import NetworkAct, Prepared
 from controlplane.arc.reflex.stopping import FreezeProcess
@@ -41,6 +42,11 @@ def acts_on(
         ("freeze", False): Freeze(cgroups),
         ("freeze", True): FreezeProcess(),
         ("kill", False): KillCgroup(cgroups),
+        ("reclaim", False): Reclaim(cgroups),
+        ("hook", False): RunHook(),
+        ("hook", True): RunHook(),
+        ("evidence", False): TakeEvidence(cgroups),
+        ("evidence", True): TakeEvidence(cgroups),
     }
     if watched is not None:
         acts["kill", True] = KillProcess(watched, reaper)

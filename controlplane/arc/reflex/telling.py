@@ -41,7 +41,7 @@ class Reflex:
     """One run of a rule's ladder against one victim."""
 
     __slots__ = (
-        *("decided_ns", "ended", "event_ns", "evidence", "late", "pending", "root"),
+        *("decided_ns", "ended", "event_ns", "evidence", "finding", "gathering", "late", "pending", "root"),
         *("rule", "test", "thawed_ns", "trace_id", "until_ns", "victim", "waiting"),
     )
 
@@ -75,11 +75,23 @@ class Reflex:
         """Those steps."""
         self.thawed_ns = 0
         """When a freeze of it last ended: a frozen victim is quiet in any case."""
+        self.finding: Finding | None = None
+        """Once it was told."""
+        self.gathering = 0
+        """How much evidence is being taken, for which what cannot be undone waits."""
 
 
 def must_text(comm: bytes) -> str:
     """A command name as the kernel has it."""
     return comm.rstrip(b"\0").decode(errors="replace")
+
+
+def must_victim(who: Place, rule: Rule, event: Event) -> Victim:
+    """Whom the rule's acts are aimed at."""
+    if rule.per == "cgroup":
+        return Victim(who.cgroup, who.path)
+    comm = must_text(event.comm)
+    return Victim(who.cgroup, who.path, event.pid, event.start_ns, comm, event.inode)
 
 
 def must_finding(reflex: Reflex, evidence: Evidence, unit: str) -> Finding:
@@ -137,8 +149,8 @@ def must_intent(
     )
 
 
-def must_outcome(reflex: Reflex, intent: Intent, returned_ns: int, error: str) -> Outcome:
-    """The act's system calls returned."""
+def must_outcome(reflex: Reflex, intent: Intent, returned_ns: int, error: str, detail: str = "") -> Outcome:
+    """The act's system calls returned, or the child that did it has ended."""
     return Outcome(
         time_ns=returned_ns,
         trace_id=reflex.trace_id,
@@ -147,6 +159,7 @@ def must_outcome(reflex: Reflex, intent: Intent, returned_ns: int, error: str) -
         act=intent.act,
         ok=not error,
         error=error,
+        detail=detail,
         event_ns=reflex.event_ns,
         decided_ns=reflex.decided_ns,
     )
