@@ -104,9 +104,7 @@ class Arc:
         self._in_kernel.attend(self._feeling)
         self.loop = Loop(self._sensors.open_ring(), self._feeling.must_feel, self._settle)
         root = self._cgroups.id_of("/")
-        self._encoding = Encoding(
-            self.loop, self._prepared, lambda reason: self._notice("messages.failed", reason, "error")
-        )
+        self._encoding = Encoding(self.loop, self._prepared, self._notice)
         self._losses = Losses(self._sensors, self.journal.must_append, self._feeling, root)
         self._sources = self._make_sources()
         self._timer, self._wall_clock = Timer(), WallClock()
