@@ -10,18 +10,23 @@ from typing import assert_never
 
 import msgspec
 
-from controlplane.arc.reflex.engine import Engine
+from controlplane.arc.auditing import Auditing
 from controlplane.arc.reflex.journal import Journal
+from controlplane.arc.reflex.taking_up import TakingUp
 from controlplane.arc.rulebook import RuleBook
 from controlplane.arc.status import StreamReader, rules_page
+from controlplane.link.faults import problems
 from controlplane.link.frames import (
     ApplyRule,
+    Audited,
     Command,
     DeleteRule,
     Done,
     GetStatus,
     ListRules,
     ListStreams,
+    Noticed,
+    Ping,
     Refused,
     Result,
     SegmentMoved,
@@ -29,7 +34,8 @@ from controlplane.link.frames import (
     Status,
     UndoActs,
 )
-from controlplane.link.rules import Rule, problems, signals_of
+from controlplane.link.placing import misplaced
+from controlplane.link.rules import Rule, runs_programs, signals_of
 
 
 class Commands:
@@ -38,7 +44,7 @@ class Commands:
     def __init__(
         self,
         book: RuleBook,
-        engine: Engine,
+        engine: TakingUp,
         journal: Journal,
         streams: StreamReader,
         signals: Container[str],
@@ -49,6 +55,7 @@ class Commands:
         self._book = book
         self._engine = engine
         self._journal = journal
+        self._auditing = Auditing(journal.must_append)
         self._streams = streams
         self._signals = signals
         self._missing = missing
@@ -60,11 +67,22 @@ class Commands:
         match command:
             case GetStatus():
                 return self._status()
+            case Ping():
+                return Done()
             case ListStreams():
                 return self._streams.page(max(0, command.offset))
             case ListRules():
                 budgets = self._streams.budgets(time.monotonic_ns())
                 return rules_page(self._book, self._engine, budgets, self._missing, max(0, command.offset))
+            case SegmentMoved():
+                return Done(changed=int(self._journal.moved(command.segment)))
+            case Audited() | Noticed():
+                return self._auditing.tell(command)
+            case _:
+                return self._change(command)
+
+    def _change(self, command: ApplyRule | DeleteRule | SetMode | UndoActs) -> Result:
+        match command:
             case ApplyRule():
                 return self._apply(command)
             case DeleteRule():
@@ -73,15 +91,17 @@ class Commands:
                 return self._set_mode(command)
             case UndoActs():
                 return self._undo(command)
-            case SegmentMoved():
-                return Done(changed=int(self._journal.moved(command.segment)))
             case _:
                 assert_never(command)
 
     def _apply(self, command: ApplyRule) -> Result:
         found = problems(command.rule)
+        if fault := misplaced(command.rule):
+            found.append(f"{fault.at}: {fault.message}")
         if found:
             return Refused("invalid", "; ".join(found))
+        if runs_programs(command.rule):
+            return Refused("forbidden", "a policy that runs a program comes from a file", "see policies.d")
         for signal in signals_of(command.rule):
             if signal not in self._signals:
                 return Refused("invalid", f"unknown signal {signal!r}")

@@ -77,7 +77,8 @@ def step_words(step: pb.ReflexStep) -> str:
         case Step.KIND_UNDO:
             who = f" by {step.actor}" if step.actor else ""
             came_of_it = LEFT.get(step.error, "") if step.ok else f", failed: {step.error}"
-            return f"{step.act} undone ({step.reason}{who}){came_of_it}"
+            detail = f"; {step.detail}" if step.detail else ""
+            return f"{step.act} undone ({step.reason}{who}){came_of_it}{detail}"
         case _:
             detail = f": {step.detail}" if step.detail else ""
             return f"{step.act} forbidden by {step.guard}{detail}"

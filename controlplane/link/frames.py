@@ -4,9 +4,13 @@ One msgpack message per SOCK_SEQPACKET datagram. Everything here is best effort 
 not be lost is in the journal.
 """
 
+from typing import Annotated, Literal
+
 import msgspec
+from msgspec import Meta
 
 from controlplane.link.config import Mode
+from controlplane.link.records import Call
 from controlplane.link.rules import Rule
 
 MAX_FRAME = 64 * 1024
@@ -21,6 +25,10 @@ class _Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True
 
 class GetStatus(_Command, frozen=True, kw_only=True):
     """Answered by `Status`."""
+
+
+class Ping(_Command, frozen=True, kw_only=True):
+    """Answered by `Done`: the arc turns."""
 
 
 class ListStreams(_Command, frozen=True, kw_only=True):
@@ -71,7 +79,32 @@ class SegmentMoved(_Command, frozen=True, kw_only=True):
     segment: int
 
 
-Command = GetStatus | ListStreams | ListRules | ApplyRule | DeleteRule | SetMode | UndoActs | SegmentMoved
+class Audited(_Command, frozen=True, kw_only=True):
+    """Journal this call. Answered by `Done` once it is in the journal."""
+
+    call: Call
+
+
+class Noticed(_Command, frozen=True, kw_only=True):
+    """Journal what befell the plane."""
+
+    name: Literal["tls.rotated", "tls.refused"]
+    text: Annotated[str, Meta(max_length=1024)]
+
+
+Command = (
+    GetStatus
+    | Ping
+    | ListStreams
+    | ListRules
+    | ApplyRule
+    | DeleteRule
+    | SetMode
+    | UndoActs
+    | SegmentMoved
+    | Audited
+    | Noticed
+)
 
 
 class SensorStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,9 +192,14 @@ class Status(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """Steps taken, by `act/outcome`."""
     refusals: dict[str, int] = {}
     """Steps that were not taken, by guard."""
+    denials: dict[str, int] = {}
+    """How often the kernel denied something to cgroups, by what."""
     latency: Latency | None = None
     breaker_open: tuple[str, ...] = ()
     in_force: tuple[ActInForce, ...] = ()
+    """The first of them; all are counted in `held`."""
+    held: dict[str, int] = {}
+    """Reversible acts in force, by act."""
     plane_restarts: int = 0
     link_dropped: int = 0
     journal_records: int = 0
@@ -206,6 +244,8 @@ class RuleStatus(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     """Why it cannot run here (its sensor is missing); empty when it can."""
     budget: BudgetStatus = BudgetStatus(0)
+    where: Literal["kernel", "userspace"] = "userspace"
+    """Who carries it out."""
 
 
 class Rules(msgspec.Struct, frozen=True, tag=True):
@@ -226,7 +266,7 @@ class Refused(msgspec.Struct, frozen=True, tag=True):
     """A command the arc does not carry out."""
 
     reason: str
-    """`not_found`, `invalid` or `forbidden`."""
+    """`not_found`, `invalid`, `forbidden` or `busy`."""
     message: str
     hint: str = ""
 

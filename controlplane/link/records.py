@@ -5,14 +5,15 @@ kernel confirmed it, `Undo` when it was taken back. `Evidence` follows its findi
 wall clock of a record follows from its segment.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from controlplane.link.config import Mode
 
-Reason = Literal["timer", "command", "restart", "stop", "policy", "mode", "ended"]
-"""Why an act was taken back; `ended`: its victim is gone."""
+Reason = Literal["timer", "command", "restart", "stop", "policy", "mode", "ended", "failed"]
+"""Why an act was taken back; `ended`: its victim is gone, `failed`: a hook, perhaps half done."""
 
 Guard = Literal["protected", "breaker", "budget", "gone", "absent", "unconfirmed"]
 """What forbade an act; `budget`: too much is in force, `gone`: there was nobody left to act upon, `absent`:
@@ -35,6 +36,8 @@ class _InReflex(_Record, frozen=True, kw_only=True):
 class Finding(_InReflex, frozen=True, kw_only=True):
     """A test that fired. Its span is the root of the trace."""
 
+    parent_id: bytes = b""
+    """Span of whoever asked for the reflex and whose trace it goes on with; empty: it began by itself."""
     decided_ns: int
     rule: str
     signal: str
@@ -52,6 +55,8 @@ class Finding(_InReflex, frozen=True, kw_only=True):
     culprit_path: str = ""
     count: int
     """Kernel events this finding's last record stood for."""
+    repeats: int = 0
+    """Records of the stream that fired since its last finding while it cooled down, and were not told."""
     value: float
     statistic: float
     threshold: float
@@ -68,6 +73,8 @@ class Change(msgspec.Struct, frozen=True, array_like=True):
     before: str
     """The undo writes it back."""
     after: str
+    removal: bytes = b""
+    """Where something was made instead: how to find and remove it, see `messages`."""
 
 
 class Intent(_InReflex, frozen=True, kw_only=True):
@@ -88,6 +95,8 @@ class Intent(_InReflex, frozen=True, kw_only=True):
     """When it will be undone; 0: by hand, or never for an irreversible act."""
     mode: Mode
     event_ns: int
+    actor: str = ""
+    """Who asked for it by hand."""
     carried: bool = False
     """A repeat at the head of a new segment, for undo only: it happened once."""
 
@@ -99,6 +108,8 @@ class Outcome(_InReflex, frozen=True, kw_only=True):
     act: str
     ok: bool
     error: str = ""
+    detail: str = ""
+    """What a child that did it has seen: memory before and after, how a program ended, the name of a file."""
     event_ns: int
     decided_ns: int
 
@@ -125,6 +136,8 @@ class Undo(_InReflex, frozen=True, kw_only=True):
     error: str = ""
     """`foreign`: somebody else changed the value in between and theirs was left; `shared`: another reflex
     still holds the victim by the same act."""
+    detail: str = ""
+    """What there is to say of the time it was in force: `forks denied: 12`."""
     actor: str = ""
     event_ns: int
 
@@ -221,7 +234,39 @@ class Notice(_Record, frozen=True, kw_only=True):
     attributes: dict[str, str | int | float | bool] = {}
 
 
-Record = Finding | Intent | Outcome | Effect | Undo | GuardRefused | Evidence | Lost | Notice
+Short = Annotated[str, Meta(max_length=256)]
+"""So much of one text; the plane cuts what is longer."""
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """A management call, or one that was not let in: who, what, from where, and how it ended."""
+
+    outcome: Literal["begun", "done", "failed", "refused"]
+    """`begun` is written before anything is changed; `done` or `failed` follows, with the same request id."""
+    request_id: Short = ""
+    method: Short = ""
+    """`/package.Service/Method`; empty where it is none of ours, or the call did not come so far."""
+    what: Annotated[str, Meta(max_length=1024)] = ""
+    """The request in short."""
+    identity: Short = ""
+    """Empty where it is not known."""
+    role: Short = ""
+    origin: Short = ""
+    """Address of the peer, as gRPC writes it."""
+    code: Short = ""
+    """Status of the answer, `PERMISSION_DENIED`."""
+    detail: Short = ""
+    count: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 1
+    """Refused calls this stands for: of too many in a short time only the last is told."""
+
+
+class Audit(_Record, frozen=True, kw_only=True):
+    """A call that changes something, or one that was refused, as the plane says."""
+
+    call: Call
+
+
+Record = Finding | Intent | Outcome | Effect | Undo | GuardRefused | Evidence | Lost | Notice | Audit
 
 DECODER: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)
 EVIDENCE: msgspec.msgpack.Decoder[Evidence] = msgspec.msgpack.Decoder(Evidence)

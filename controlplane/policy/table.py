@@ -15,7 +15,7 @@ from controlplane.link.signals import BY_NAME, Known, Signal
 from controlplane.policy.compile import DEFAULT_FOLDER, DEFAULTS, compile_policies
 from controlplane.policy.load import policies_of, policy_files, read_bytes
 from controlplane.policy.model import Duration, Policy, Reasons, StepSpec, Test
-from controlplane.policy.steps import amounts_of
+from controlplane.policy.steps import amounts_of, reach_words, step_of
 from controlplane.policy.units import NS_OF
 
 HOOKS: Final[dict[str, tuple[str, ...]]] = {
@@ -168,8 +168,10 @@ def _step_words(step: StepSpec) -> str:
     after = f" after {_span(step.after)}" if step.after else ""
     lasting = f" for {_span(step.for_)}" if step.for_ else ""
     sets = "".join(f" {in_words(step.act, amount)}" for amount in amounts_of(step))
+    sets += "".join(f" {each}" for each in reach_words(step_of(step)))
     grace = f" with {_span(step.grace)} of grace" if step.grace else ""
-    return f"{step.act}{sets}{grace}{after}{lasting}"
+    what = f" {step.what}" if step.what else ""
+    return f"{step.act}{what}{sets}{grace}{after}{lasting}"
 
 
 def _span(duration: Duration) -> str:

@@ -3,9 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controlplane.link.faults import problems
 from controlplane.link.frames import COMMANDS, ENCODER, ApplyRule, DeleteRule, SetMode, UndoActs
 from controlplane.link.malformed import MALFORMED
-from controlplane.link.rules import Rate, Rule, problems
+from controlplane.link.rules import Rate, Rule
 
 COMMAND = ApplyRule(id=1, rule=Rule(name="r", signal="process.fork", test=Rate(1, 1)))
 

@@ -36,6 +36,7 @@ HOT: dict[str, set[str]] = {
 
 RARE: dict[str, str] = {
     "_end": "the victim is dead",
+    "_first_below": "a cgroup whose processes are all in cgroups below it",
     "_kill_one_by_one": "instead of cgroup.kill, which is there since Linux 5.14",
     "_terminate": "a kill with grace goes through every process of a cgroup",
     "_roll": "once per segment of the journal",
@@ -45,6 +46,7 @@ RARE: dict[str, str] = {
     "forget": "death of a cgroup",
     "begin": "first event of a stream",
     "calm": "an alarm is over",
+    "changes_of": "a program is to be started, which takes a thousand times as long",
     "counted": "in replay only",
     "is_learned": "one comparison, shared with the policy checks",
     "is_empty": "two comparisons, shared with the policy checks",
@@ -57,7 +59,9 @@ RARE: dict[str, str] = {
     "note": "an alarm of a stream begins or ends",
     "open": "first act on a cgroup that was not prepared",
     "padded": "arithmetic, shared with the readers of segments",
+    "open_netlink": "first act in a network namespace",
     "path_of": "first event of a cgroup",
+    "protected": "a protected program was executed",
     "summarise": "so many values of a stream have come that its odds are made anew",
     "undo_where": "end of a reflex",
 }

@@ -44,6 +44,10 @@ class Opened(NamedTuple):
     """This kernel has no cgroup.kill."""
     gentle: bool = False
     """SIGTERM, after which there is some time."""
+    message: bytes = b""
+    """What is sent, where an act sends something."""
+    namespace: int = 0
+    """Into which network namespace."""
 
 
 class ForeignValueError(Exception):
@@ -79,8 +83,8 @@ class Act(Protocol):
     def must_release(self, opened: Opened) -> None:
         """Let go of the victim."""
 
-    def undo(self, victim: Victim, changes: Sequence[Change]) -> None:
-        """Take these changes back; raises OSError or ForeignValueError."""
+    def undo(self, victim: Victim, changes: Sequence[Change]) -> str | None:
+        """Take these changes back; what there is to say of it. Raises OSError or ForeignValueError."""
 
     def must_effect(self, victim: Victim) -> Effect | None:
         """What will confirm it; None where no event does, and `must_have` is to be asked."""

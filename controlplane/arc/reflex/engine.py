@@ -15,10 +15,12 @@ from controlplane.arc.kernel.events import Event
 from controlplane.arc.monitor.streams import Place
 from controlplane.arc.monitor.tests import Test
 from controlplane.arc.reflex.acts import AbsentError, Act, Effect
+from controlplane.arc.reflex.by_child import ByChild
 from controlplane.arc.reflex.evidence import MAX_HELD, Held, must_hold
 from controlplane.arc.reflex.guards import Guards
 from controlplane.arc.reflex.holdings import Holdings, InForce
 from controlplane.arc.reflex.identities import Identities
+from controlplane.arc.reflex.jobs import Doing, Jobs
 from controlplane.arc.reflex.journal import Journal
 from controlplane.arc.reflex.latency import LatencyHistogram
 from controlplane.arc.reflex.plans import Acts, Plan, Rung, plan_for
@@ -30,10 +32,9 @@ from controlplane.arc.reflex.telling import (
     must_intent,
     must_outcome,
     must_refusal,
-    must_text,
+    must_victim,
     take_back,
 )
-from controlplane.arc.reflex.victims import Victim
 from controlplane.link.config import Mode
 from controlplane.link.records import Guard, Intent, Reason
 from controlplane.link.rules import Rule, is_empty
@@ -86,6 +87,8 @@ class Engine:
         self._awaited: dict[Effect, tuple[Reflex, bytes, str]] = {}
         self.breaker = guards.breaker
         self.holdings = holdings
+        self.jobs = Jobs()
+        """For children, who begin when the acts of a wake-up are done."""
         self.mode: Mode = mode
         self.latency = LatencyHistogram()
         self.held: deque[Held] = deque()
@@ -150,14 +153,17 @@ class Engine:
             return
         name = reflex.rule.name
         self.findings[name] = self.findings.get(name, 0) + 1
-        self._journal.must_append(must_finding(reflex, reflex.evidence, self._known[reflex.rule.signal].unit))
+        reflex.finding = must_finding(reflex, reflex.evidence, self._known[reflex.rule.signal].unit)
+        self._journal.must_append(reflex.finding)
         if len(self.held) < MAX_HELD:
             self.held.append(must_hold(reflex, reflex.evidence))
         reflex.evidence = None
 
     def _must_step(self, reflex: Reflex, rung: Rung, now_ns: int) -> None:
         mode = self._modes.get(reflex.rule.name)
-        if self._guards.protection.must_forbid(reflex.victim):
+        if reflex.gathering and rung.act.irreversible:
+            reflex.waiting += (rung,)
+        elif self._guards.protection.must_forbid(reflex.victim):
             self._must_refuse(reflex, rung.act, "protected")
         elif missing := self._must_miss(reflex, rung, now_ns):
             reflex.late = True
@@ -169,10 +175,17 @@ class Engine:
                 must_intent(reflex, rung.number, rung.step, "observe", (), self._identities.must_span())
             )
             self._must_tally(rung.act.name, "observed")
-        elif self.holdings.full and not rung.act.irreversible:
+        elif not self._must_have_room(rung, now_ns):
             self._must_refuse(reflex, rung.act, "budget")
         else:
             self._must_act(reflex, rung)
+
+    def _must_have_room(self, rung: Rung, now_ns: int) -> bool:
+        if rung.act.irreversible:
+            return True
+        return not self.holdings.full and (
+            not isinstance(rung.act, ByChild) or self.jobs.must_admit(rung.step, now_ns)
+        )
 
     def _must_miss(self, reflex: Reflex, rung: Rung, now_ns: int) -> int:
         if not rung.doubts:
@@ -211,6 +224,10 @@ class Engine:
         span = self._identities.must_span()
         intent = must_intent(reflex, rung.number, rung.step, "enforce", changes, span)
         self._journal.must_append(intent)
+        if isinstance(act, ByChild):
+            self._must_tell(reflex)
+            self.jobs.must_give(reflex, rung, intent, opened.fds)
+            return
         error = ""
         try:
             act.must_apply(opened)
@@ -226,6 +243,20 @@ class Engine:
         if not error:
             self._must_follow(reflex, rung, intent)
 
+    def keep(self, job: Doing, *, failed: bool) -> None:
+        """A child has done what is to be undone: when its time is over, or if it failed, at once."""
+        intent = job.intent
+        self._must_keep(job.reflex, job.rung.act, intent)
+        if failed or job.reflex.ended or self._modes.get(intent.rule) != "enforce":
+            self._undo(intent.span_id, "failed" if failed else "policy")
+
+    def go_on(self, reflex: Reflex) -> None:
+        """Evidence was taken, or could not be: steps that waited for it are taken."""
+        reflex.gathering -= 1
+        waiting, reflex.waiting = reflex.waiting, ()
+        for rung in waiting:
+            self._must_step(reflex, rung, time.monotonic_ns())
+
     def _must_follow(self, reflex: Reflex, rung: Rung, intent: Intent) -> None:
         """Wait for the effect, for the end of its grace, and for the time to take it back."""
         act = rung.act
@@ -238,8 +269,10 @@ class Engine:
             self._must_ask_later(reflex, intent.span_id, 1)
         if rung.then is not None:
             self._must_schedule(time.monotonic_ns() + rung.step.grace_ns, reflex, rung.then)
-        if act.irreversible:
-            return
+        if not act.irreversible:
+            self._must_keep(reflex, act, intent)
+
+    def _must_keep(self, reflex: Reflex, act: Act, intent: Intent) -> None:
         self.holdings.must_hold(reflex, act, intent)
         if intent.until_ns:
             self._must_schedule(intent.until_ns, reflex, None, intent.span_id)
@@ -328,8 +361,16 @@ class Engine:
     def _undo(self, span_id: bytes, reason: Reason, actor: str = "") -> None:
         """It is out of force afterwards, whatever came of it."""
         held, changes = self.holdings.release(span_id)
+        hook = held.reflex.rule.ladder[held.intent.step].hook
+        if hook is not None:
+            self.jobs.take_back(held.intent, hook, reason, actor)
+            return
         self._journal.must_append(take_back(held.act, held.intent, changes, reason, actor))
         self._must_tally(held.act.name, "undone")
+
+    def tally(self, act: str, outcome: str, count: int = 1) -> None:
+        """Steps that were finished elsewhere."""
+        self.steps[act, outcome] = self.steps.get((act, outcome), 0) + count
 
     def end_where(self, wanted: Callable[[Reflex], bool]) -> None:
         """No further steps of the wanted reflexes."""
@@ -356,11 +397,3 @@ class Engine:
 def weaker(one: Mode, other: Mode) -> Mode:
     """The mode that allows less."""
     return one if _RANK[one] <= _RANK[other] else other
-
-
-def must_victim(who: Place, rule: Rule, event: Event) -> Victim:
-    """Whom the rule's acts are aimed at."""
-    if rule.per == "cgroup":
-        return Victim(who.cgroup, who.path)
-    comm = must_text(event.comm)
-    return Victim(who.cgroup, who.path, event.pid, event.start_ns, comm, event.inode)

@@ -11,6 +11,7 @@ from controlplane.link import frames, records, rules
 from controlplane.link.amounts import in_words
 from controlplane.link.config import Mode
 from controlplane.plane.story import Reflex, Told
+from controlplane.policy.steps import reach_words
 from controlplane.wire import management_pb2 as pb
 
 MODES: dict[Mode, pb.Mode] = {
@@ -44,6 +45,7 @@ def status(arc: frames.Status, wall_offset_ns: int) -> pb.GetStatusResponse:
         findings=arc.findings,
         steps=arc.reflexes,
         refusals=arc.refusals,
+        denials=arc.denials,
         latency=_latency(arc.latency) if arc.latency else None,
         breakers_open=arc.breaker_open,
         in_force=[_in_force(act, wall_offset_ns) for act in arc.in_force],
@@ -110,6 +112,7 @@ def policy(rule: rules.Rule) -> pb.Policy:
         cgroups=rule.scope.cgroups,
         ladder=[_rung(step) for step in rule.ladder],
         cooldown_ns=rule.cooldown_ns,
+        where=rule.where,
         mode=MODES[rule.mode],
         origin=rule.origin,
     )
@@ -134,7 +137,8 @@ def policy(rule: rules.Rule) -> pb.Policy:
 
 
 def _rung(step: rules.Step) -> pb.Rung:
-    sets = [in_words(step.act, amount) for amount in step.amounts]
+    amounts = (in_words(step.act, amount) for amount in step.amounts)
+    sets = [step.what] if step.what else [*amounts, *reach_words(step)]
     return pb.Rung(
         act=step.act, after_ns=step.after_ns, for_ns=step.for_ns, grace_ns=step.grace_ns, sets=sets
     )
@@ -163,6 +167,7 @@ def policy_status(status: frames.RuleStatus) -> pb.PolicyStatus:
         streams=status.budget.streams,
         tests_per_second=status.budget.tests_per_s,
         tests_per_alarm=status.budget.tests_per_alarm,
+        where=status.where,
     )
 
 
@@ -266,6 +271,7 @@ def _undo(record: records.Undo) -> pb.ReflexStep:
         error=record.error,
         reason=record.reason,
         actor=record.actor,
+        detail=record.detail,
     )
 
 

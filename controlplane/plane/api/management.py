@@ -18,7 +18,8 @@ from controlplane.plane.api import convert
 from controlplane.plane.api.aio_server import Handlers
 from controlplane.plane.api.errors import ApiError, bad_field
 from controlplane.plane.api.explain import explanation
-from controlplane.plane.api.front_door import CALLER, Context
+from controlplane.plane.api.front_door import CALLER
+from controlplane.plane.api.identities import Context
 from controlplane.plane.arc import Arc
 from controlplane.plane.story import (
     MAX_REFLEXES,

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from controlplane.link.amounts import BEST_EFFORT, Amount
+from controlplane.link.faults import faults, problems
 from controlplane.link.rules import (
     MAX_ALLOWED_NS,
     MAX_GLOB,
@@ -25,9 +26,7 @@ from controlplane.link.rules import (
     Scope,
     Step,
     Test,
-    faults,
     is_learned,
-    problems,
     signals_of,
 )
 

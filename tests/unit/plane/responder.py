@@ -7,6 +7,7 @@ from typing import TypeVar
 import msgspec
 
 from controlplane.link import frames, rules
+from controlplane.link.records import Call
 
 T = TypeVar("T")
 
@@ -17,6 +18,10 @@ class Responder:
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self.commands: list[frames.Command] = []
+        """Those that ask or change something."""
+        self.calls: list[Call] = []
+        """Those it was to journal."""
+        self.notices: list[frames.Noticed] = []
         self.silent = False
         self.status = STATUS
         self.streams: list[frames.Stream] = []
@@ -34,7 +39,13 @@ class Responder:
 
     def _read(self) -> None:
         command = frames.COMMANDS.decode(self._sock.recv(frames.MAX_FRAME))
-        self.commands.append(command)
+        match command:
+            case frames.Audited(call=call):
+                self.calls.append(call)
+            case frames.Noticed():
+                self.notices.append(command)
+            case _:
+                self.commands.append(command)
         if not self.silent:
             self.send(frames.Reply(command.id, self._answer(command)))
 
@@ -67,7 +78,7 @@ class Responder:
                 undone = len(self.status.in_force)
                 self.status = msgspec.structs.replace(self.status, in_force=())
                 return frames.Done(undone)
-            case frames.SegmentMoved():
+            case frames.SegmentMoved() | frames.Ping() | frames.Audited() | frames.Noticed():
                 return frames.Done()
 
     def _apply(self, rule: rules.Rule, *, dry_run: bool) -> frames.Result:
@@ -100,8 +111,9 @@ STATUS = frames.Status(
         frames.SensorStatus(name="cpu", attached=False, reason="no BTF"),
     ),
     events={"process.fork": 7},
-    reflexes={"freeze/ok": 1},
+    reflexes={"freeze/done": 1},
     latency=frames.Latency(bounds_ns=(10_000, 100_000), counts=(1, 0, 0), sum_ns=9_000),
+    held={"freeze": 1},
     in_force=(
         frames.ActInForce(
             trace_id=bytes(range(16)),

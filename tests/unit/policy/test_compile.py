@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from controlplane.link.faults import problems
 from controlplane.link.rules import (
     MAX_RULES,
     NS,
@@ -17,7 +18,6 @@ from controlplane.link.rules import (
     RuleSet,
     Scope,
     Step,
-    problems,
 )
 from controlplane.link.signals import BY_NAME
 from controlplane.policy import compile as compiling

@@ -1,27 +1,34 @@
 """The front door alone, before methods made for the purpose, over real gRPC."""
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+import socket
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 
 from controlplane.client import _metadata
+from controlplane.link.records import Call
 from controlplane.plane.api.aio_server import LIMITS, AioServer
-from controlplane.plane.api.front_door import CALLER, Caller, Context, FrontDoor, local_peer
+from controlplane.plane.api.audit import Audit
+from controlplane.plane.api.front_door import CALLER, FrontDoor
+from controlplane.plane.api.identities import Caller, Context, Identify, StrangerError, by_socket
+from controlplane.plane.arc import Arc
 from controlplane.wire.methods import Role
 from tests.unit.plane.loop import LoopThread
+from tests.unit.plane.responder import Responder
 
-Identify = Callable[[Context], Caller | None]
 UNIX = grpc.local_server_credentials(grpc.LocalConnectionType.UDS)
 
 
 async def whoami(_request: StringValue, _context: Context) -> StringValue:
-    return StringValue(value=f"{CALLER.get().identity} {CALLER.get().role.name}")
+    role = CALLER.get().role
+    assert role is not None
+    return StringValue(value=f"{CALLER.get().identity} {role.name}")
 
 
 async def count(request: StringValue, _context: Context) -> AsyncIterator[StringValue]:
@@ -52,39 +59,68 @@ def handlers() -> dict[str, Any]:
 ROLES = {f"/t.T/{name}": Role.OPERATOR for name in handlers() if name != "Unlisted"}
 
 
+class Door(NamedTuple):
+    """A way to the methods behind the front door, and what was journalled on it."""
+
+    channel: grpc.Channel
+    responder: Responder | None
+
+    def calls(self) -> list[Call]:
+        assert self.responder is not None
+        return self.responder.calls
+
+
+@asynccontextmanager
+async def audited() -> AsyncIterator[tuple[Audit, Responder]]:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    responder = Responder(theirs)
+    async with Arc(ours) as arc:
+        yield Audit(arc), responder
+        responder.close()
+
+
 @contextmanager
-def behind(loop: LoopThread, folder: Path, identify: Identify) -> Iterator[grpc.Channel]:
+def behind(loop: LoopThread, folder: Path, identify: Identify) -> Iterator[Door]:
     @asynccontextmanager
-    async def serve() -> AsyncIterator[None]:
-        server = AioServer([FrontDoor(ROLES, identify)], LIMITS)
-        server.register("t.T", handlers())
-        server.listen(f"unix:{folder}/s", UNIX)
-        await server.start()
-        yield
-        await server.stop()
+    async def serve() -> AsyncIterator[Responder]:
+        async with audited() as (audit, responder):
+            door = FrontDoor(ROLES, identify, audit)
+            server = AioServer([door], LIMITS, door.refuse)
+            server.register("t.T", handlers())
+            server.listen(f"unix:{folder}/s", UNIX)
+            await server.start()
+            yield responder
+            await server.stop()
 
     credentials = grpc.local_channel_credentials(grpc.LocalConnectionType.UDS)
-    with loop.entered(serve), grpc.secure_channel(f"unix:{folder}/s", credentials) as channel:
-        yield channel
+    with (
+        loop.entered(serve) as responder,
+        grpc.secure_channel(f"unix:{folder}/s", credentials) as channel,
+    ):
+        yield Door(channel, responder)
+
+
+def stranger(_: Context) -> Caller:
+    raise StrangerError("never heard of", "dns:elsewhere")
 
 
 def as_(role: Role) -> Identify:
     return lambda _: Caller("tester", role)
 
 
-def call(channel: grpc.Channel, name: str, body: bytes = b"") -> tuple[bytes, grpc.Call]:
-    return channel.unary_unary(f"/t.T/{name}", bytes, bytes).with_call(body, timeout=5)
+def call(door: Door, name: str, body: bytes = b"") -> tuple[bytes, grpc.Call]:
+    return door.channel.unary_unary(f"/t.T/{name}", bytes, bytes).with_call(body, timeout=5)
 
 
-def error(channel: grpc.Channel, name: str, body: bytes = b"") -> grpc.RpcError:
+def error(door: Door, name: str, body: bytes = b"") -> grpc.RpcError:
     with pytest.raises(grpc.RpcError) as caught:
-        call(channel, name, body)
+        call(door, name, body)
     return caught.value
 
 
 def test_a_caller_with_the_role_is_let_in_and_known(loop: LoopThread, tmp_path: Path) -> None:
-    with behind(loop, tmp_path, as_(Role.ADMIN)) as channel:
-        response, answered = call(channel, "Whoami")
+    with behind(loop, tmp_path, as_(Role.ADMIN)) as door:
+        response, answered = call(door, "Whoami")
     assert StringValue.FromString(response).value == "tester ADMIN"
     assert "request-id" in str(answered.trailing_metadata())
 
@@ -93,38 +129,56 @@ def test_a_caller_with_the_role_is_let_in_and_known(loop: LoopThread, tmp_path: 
 def test_a_caller_below_the_role_is_refused_whatever_the_kind(
     loop: LoopThread, tmp_path: Path, name: str
 ) -> None:
-    with behind(loop, tmp_path, as_(Role.VIEWER)) as channel:
-        refused = error(channel, name, b"\xff not a message, and nobody looks")
+    with behind(loop, tmp_path, as_(Role.VIEWER)) as door:
+        refused = error(door, name, b"\xff not a message, and nobody looks")
     assert refused.code() is grpc.StatusCode.PERMISSION_DENIED
     assert refused.details() == "this needs the role operator"
 
 
 def test_a_stranger_is_refused(loop: LoopThread, tmp_path: Path) -> None:
-    with behind(loop, tmp_path, lambda _: None) as channel:
-        assert error(channel, "Whoami").code() is grpc.StatusCode.UNAUTHENTICATED
-        assert error(channel, "Unlisted").code() is grpc.StatusCode.UNAUTHENTICATED
+    with behind(loop, tmp_path, stranger) as door:
+        for name in ("Whoami", "Unlisted", "Nothing"):
+            refused = error(door, name)
+            assert (refused.code(), refused.details()) == (grpc.StatusCode.UNAUTHENTICATED, "never heard of")
+    assert [call.identity for call in door.calls()] == ["dns:elsewhere"] * 3
+
+
+def test_a_name_without_a_role_may_do_nothing(loop: LoopThread, tmp_path: Path) -> None:
+    with behind(loop, tmp_path, lambda _: Caller("known", None)) as door:
+        for name in ("Whoami", "Unlisted", "Nothing"):
+            assert error(door, name).code() is grpc.StatusCode.PERMISSION_DENIED
+
+
+def test_a_method_nobody_serves(loop: LoopThread, tmp_path: Path) -> None:
+    with behind(loop, tmp_path, as_(Role.ADMIN)) as door:
+        for _ in range(3):
+            assert error(door, "Nothing").code() is grpc.StatusCode.UNIMPLEMENTED
+        assert call(door, "Whoami")
+    refused = [call for call in door.calls() if call.outcome == "refused"]
+    assert {(one.identity, one.method, one.code) for one in refused} == {("tester", "", "UNIMPLEMENTED")}
+    assert len(refused) == 3
 
 
 def test_a_method_without_a_role_is_refused_even_to_admins(loop: LoopThread, tmp_path: Path) -> None:
-    with behind(loop, tmp_path, as_(Role.ADMIN)) as channel:
-        assert error(channel, "Unlisted").code() is grpc.StatusCode.PERMISSION_DENIED
+    with behind(loop, tmp_path, as_(Role.ADMIN)) as door:
+        assert error(door, "Unlisted").code() is grpc.StatusCode.PERMISSION_DENIED
 
 
 def test_streams_pass(loop: LoopThread, tmp_path: Path) -> None:
-    with behind(loop, tmp_path, as_(Role.OPERATOR)) as channel:
-        three = channel.unary_stream("/t.T/Count", bytes, bytes)(
+    with behind(loop, tmp_path, as_(Role.OPERATOR)) as door:
+        three = door.channel.unary_stream("/t.T/Count", bytes, bytes)(
             StringValue(value="3").SerializeToString(), timeout=5
         )
         assert [StringValue.FromString(one).value for one in three] == ["0", "1", "2"]
         said = [StringValue(value=word).SerializeToString() for word in ("a", "b")]
-        assert list(channel.stream_stream("/t.T/Echo", bytes, bytes)(iter(said), timeout=5)) == said
+        assert list(door.channel.stream_stream("/t.T/Echo", bytes, bytes)(iter(said), timeout=5)) == said
 
 
 def test_what_an_exception_says_stays_in_the_log(
     loop: LoopThread, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with behind(loop, tmp_path, as_(Role.OPERATOR)) as channel:
-        failed = error(channel, "Broken")
+    with behind(loop, tmp_path, as_(Role.OPERATOR)) as door:
+        failed = error(door, "Broken")
     request_id = _metadata(failed)["request-id"]
     assert failed.code() is grpc.StatusCode.INTERNAL
     assert failed.details() == f"internal error, logged as {request_id}"
@@ -134,9 +188,9 @@ def test_what_an_exception_says_stays_in_the_log(
 
 
 def test_a_request_that_is_not_a_message(loop: LoopThread, tmp_path: Path) -> None:
-    with behind(loop, tmp_path, as_(Role.OPERATOR)) as channel:
-        assert error(channel, "Whoami", b"\xff").code() is grpc.StatusCode.INVALID_ARGUMENT
-        nothing = channel.stream_unary("/t.T/Whoami", bytes, bytes)
+    with behind(loop, tmp_path, as_(Role.OPERATOR)) as door:
+        assert error(door, "Whoami", b"\xff").code() is grpc.StatusCode.INVALID_ARGUMENT
+        nothing = door.channel.stream_unary("/t.T/Whoami", bytes, bytes)
         with pytest.raises(grpc.RpcError, match="no request"):
             nothing(iter([]), timeout=5)
 
@@ -151,12 +205,13 @@ def test_only_a_local_unix_socket_makes_an_admin(loop: LoopThread, tmp_path: Pat
 
     @asynccontextmanager
     async def serve() -> AsyncIterator[dict[str, int]]:
-        server = AioServer([FrontDoor(ROLES, local_peer)], LIMITS)
-        server.register("t.T", handlers())
-        ports = {address: server.listen(address, ours) for address, (ours, _) in listeners.items()}
-        await server.start()
-        yield ports
-        await server.stop()
+        async with audited() as (audit, _):
+            server = AioServer([FrontDoor(ROLES, by_socket(Role.OPERATOR), audit)], LIMITS)
+            server.register("t.T", handlers())
+            ports = {address: server.listen(address, ours) for address, (ours, _) in listeners.items()}
+            await server.start()
+            yield ports
+            await server.stop()
 
     answers = {}
     with loop.entered(serve) as ports:
@@ -165,7 +220,7 @@ def test_only_a_local_unix_socket_makes_an_admin(loop: LoopThread, tmp_path: Pat
             make = grpc.secure_channel(target, theirs) if theirs else grpc.insecure_channel(target)
             with make as channel:
                 try:
-                    answers[address] = StringValue.FromString(call(channel, "Whoami")[0]).value
+                    answers[address] = StringValue.FromString(call(Door(channel, None), "Whoami")[0]).value
                 except grpc.RpcError as refused:
                     answers[address] = refused.code().name
-    assert list(answers.values()) == ["local ADMIN", "UNAUTHENTICATED", "UNAUTHENTICATED"]
+    assert list(answers.values()) == ["unix:operator OPERATOR", "UNAUTHENTICATED", "UNAUTHENTICATED"]

@@ -66,7 +66,7 @@ class Bench:
             self.journal,
             self.disk,
             Logs({}),
-            Collector(f"127.0.0.1:{sink.port}", tls=False, headers={"X-Key": "secret"}, timeout_s=timeout_s),
+            Collector(f"127.0.0.1:{sink.port}", tls=None, headers={"X-Key": "secret"}, timeout_s=timeout_s),
             self.paths,
             batch_bytes=self.batch_bytes,
             trouble=self._trouble,
