@@ -16,7 +16,8 @@ from controlplane.arc.kernel.events import EVENT, Event, EventKind
 from controlplane.arc.kernel.processes import TICK_NS, must_start_ticks
 from controlplane.arc.monitor.streams import NOBODY, Monitor, Place
 from controlplane.arc.monitor.tests import LevelTest, RateTest
-from controlplane.arc.reflex.guards import Breaker, Confirmation
+from controlplane.arc.reflex.breaker import Breaker
+from controlplane.arc.reflex.guards import Confirmation
 from controlplane.arc.reflex.holdings import Holdings
 from controlplane.arc.reflex.identities import Identities
 from controlplane.arc.reflex.journal import Journal
@@ -109,7 +110,7 @@ def made_records() -> Called:
 
 
 def guarded() -> Called:
-    breaker = Breaker(5, NS)
+    breaker = Breaker(5, 1)
     return lambda: breaker.must_allow("r", time.monotonic_ns())
 
 
