@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "explain": "why a reflex began, and what led to it",
     "undo": "undo acts in force now",
     "table": "from what is felt to what is done about it",
+    "pki": "certificates for management over TLS",
     "record": "write what is felt to a file, for replay",
     "replay": "run policies over recorded values",
 }

@@ -73,6 +73,13 @@ class UndoActs(_Command, frozen=True, kw_only=True):
     actor: str = ""
 
 
+class CloseBreaker(_Command, frozen=True, kw_only=True):
+    """Let a rule act again whose breaker is open, with a new budget; without `rule`, the node's."""
+
+    rule: str = ""
+    actor: str = ""
+
+
 class SegmentMoved(_Command, frozen=True, kw_only=True):
     """The plane has a synced copy of this sealed segment: the arc may delete its own."""
 
@@ -101,6 +108,7 @@ Command = (
     | DeleteRule
     | SetMode
     | UndoActs
+    | CloseBreaker
     | SegmentMoved
     | Audited
     | Noticed

@@ -42,6 +42,7 @@ class Probe:
         "rule",
         "test",
         "trail",
+        "untold",
     )
 
     def __init__(self, rule: Rule, budget: Budget, *, replayed: bool) -> None:
@@ -54,6 +55,8 @@ class Probe:
         self._tests: dict[tuple[int, int], Test] = {}
         self.trail = Trail()
         self.firing = False
+        self.untold = 0
+        """Records that fired since the last finding."""
         self.adapted = 0
         """Changes for good that have been told."""
         budget.streams += self._streams()
@@ -231,10 +234,13 @@ class Monitor:
                     self.calm(probe, place, test)
                 continue
             probe.firing = True
+            test.fired_ns = now_ns
             if now_ns >= test.quiet_until_ns:
                 who = place if place.cgroup else self.places.get(event.cgroup, NOBODY)
                 if place.cgroup or must_concern(probe.rule, who):
                     fired(place, who, self.places.get(event.culprit, NOBODY), probe.rule, test, event)
+            else:
+                probe.untold += 1
 
     def calm(self, probe: Probe, place: Place, test: Test) -> None:
         """An alarm is over: perhaps because what was a change is how it is now."""
@@ -285,8 +291,8 @@ class Monitor:
         return probe
 
     def streams(self) -> int:
-        """Streams under test."""
-        return sum(len(probes) for place in self.places.values() for probes in place.probes.values())
+        """Streams under test. Not counted one by one: a scrape must not hold up the ring."""
+        return sum(budget.streams for budget in self.budgets.values())
 
     def _watches(self, place: Place) -> Watches:
         return self.confirming.watches(place.cgroup, place.path, place.signal, place.watches)

@@ -66,11 +66,8 @@ class Responder:
                 return frames.Rules(*self._page(statuses, offset))
             case frames.ApplyRule(rule=rule, dry_run=dry_run):
                 return self._apply(rule, dry_run=dry_run)
-            case frames.DeleteRule(name=name) if name not in self.rules:
-                return frames.Refused("not_found", f"no policy is called {name}", "see `reflexarc policies`")
             case frames.DeleteRule(name=name):
-                del self.rules[name]
-                return frames.Done(1)
+                return self._delete(name)
             case frames.SetMode(mode=mode):
                 self.status = msgspec.structs.replace(self.status, mode=mode)
                 return frames.Done(1)
@@ -78,6 +75,8 @@ class Responder:
                 undone = len(self.status.in_force)
                 self.status = msgspec.structs.replace(self.status, in_force=())
                 return frames.Done(undone)
+            case frames.CloseBreaker(rule=rule):
+                return self._close_breaker(rule)
             case frames.SegmentMoved() | frames.Ping() | frames.Audited() | frames.Noticed():
                 return frames.Done()
 
@@ -88,6 +87,19 @@ class Responder:
         if not dry_run:
             self.rules[rule.name] = rule
         return frames.Done(1, "new" if before is None else "unchanged" if before == rule else "replaces")
+
+    def _delete(self, name: str) -> frames.Result:
+        if name not in self.rules:
+            return frames.Refused("not_found", f"no policy is called {name}", "see `reflexarc policies`")
+        del self.rules[name]
+        return frames.Done(1)
+
+    def _close_breaker(self, rule: str) -> frames.Result:
+        if rule not in self.status.breaker_open:
+            return frames.Refused("not_found", "it is not open")
+        left = tuple(name for name in self.status.breaker_open if name != rule)
+        self.status = msgspec.structs.replace(self.status, breaker_open=left)
+        return frames.Done(1)
 
     @staticmethod
     def _page(items: list[T], offset: int) -> tuple[tuple[T, ...], int]:
