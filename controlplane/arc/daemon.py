@@ -44,6 +44,7 @@ from controlplane.arc.reflex.repertoire import acts_on
 from controlplane.arc.rehearsal import rehearse
 from controlplane.arc.rulebook import RuleBook
 from controlplane.arc.runtime import RuntimeFolder
+from controlplane.arc.triggering import Triggering
 from controlplane.link.config import Config
 from controlplane.link.frames import COMMANDS, ENCODER, Changed, Reply, Status
 from controlplane.link.malformed import MALFORMED
@@ -170,11 +171,11 @@ class Arc:
         return engine, journal, len(undone)
 
     def _make_commands(self) -> Commands:
-        missing = {
-            name: sensor.reason for sensor in self._sensors.all if sensor.reason for name in sensor.signals
-        }
+        reasons = {name: sensor.reason for sensor in self._sensors.all for name in sensor.signals}
+        signals = dict.fromkeys(self._known_signals, "") | reasons
         return Commands(
-            *(self._book, self.engine, self.journal, self._streams, self._known_signals, missing),
+            *(self._book, self.engine, self.journal, self._streams, signals),
+            Triggering(*(self._cgroups, self._acts, self._protection, self.engine, self.loop)),
             *(self.status, self._rules_changed),
         )
 

@@ -8,7 +8,7 @@ import contextlib
 import heapq
 import time
 from collections import deque
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from controlplane.arc.kernel.events import Event
@@ -37,7 +37,7 @@ from controlplane.arc.reflex.telling import (
 )
 from controlplane.link.config import Mode
 from controlplane.link.records import Guard, Intent, Reason
-from controlplane.link.rules import Rule, is_empty
+from controlplane.link.rules import BY_HAND, Rule, is_empty
 from controlplane.link.signals import BY_NAME, Known
 
 MAX_AWAITED: Final = 4096
@@ -107,6 +107,7 @@ class Engine:
 
     def _set_modes(self) -> None:
         self._modes = {name: self.effective_mode(plan.rule) for name, plan in self._plans.items()}
+        self._modes[BY_HAND] = "enforce"
 
     def effective_mode(self, rule: Rule) -> Mode:
         """What a rule may do now. One without a scope, or with an open breaker, may look only."""
@@ -250,12 +251,9 @@ class Engine:
         if failed or job.reflex.ended or self._modes.get(intent.rule) != "enforce":
             self._undo(intent.span_id, "failed" if failed else "policy")
 
-    def go_on(self, reflex: Reflex) -> None:
-        """Evidence was taken, or could not be: steps that waited for it are taken."""
-        reflex.gathering -= 1
-        waiting, reflex.waiting = reflex.waiting, ()
-        for rung in waiting:
-            self._must_step(reflex, rung, time.monotonic_ns())
+    def take(self, reflex: Reflex, rung: Rung) -> None:
+        """A step that somebody has asked for, now."""
+        self._must_step(reflex, rung, time.monotonic_ns())
 
     def _must_follow(self, reflex: Reflex, rung: Rung, intent: Intent) -> None:
         """Wait for the effect, for the end of its grace, and for the time to take it back."""
@@ -378,10 +376,10 @@ class Engine:
             if wanted(reflex):
                 reflex.ended = True
 
-    def stop_acting(self, acting: Container[str], reason: Reason) -> None:
-        """Only the rules named may go on; the others' acts in force are taken back."""
-        self.end_where(lambda reflex: reflex.rule.name not in acting)
-        self.undo_where(lambda held: held.intent.rule not in acting, reason)
+    def stop_acting(self, acting: Collection[str], reason: Reason) -> None:
+        """Only the rules named, and people, may go on; others' acts in force are taken back."""
+        self.end_where(lambda reflex: reflex.rule.name not in (BY_HAND, *acting))
+        self.undo_where(lambda held: held.intent.rule not in (BY_HAND, *acting), reason)
 
     def _must_schedule(
         self, at_ns: int, reflex: Reflex, rung: Rung | None, undo: bytes = b"", asked: int = 0

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from controlplane.arc.reflex.engine import Engine
 from controlplane.arc.reflex.jobs import Doing, Job, Jobs
 from controlplane.arc.reflex.journal import Journal
-from controlplane.arc.reflex.telling import must_effect, must_outcome
+from controlplane.arc.reflex.telling import Reflex, must_effect, must_outcome
 from controlplane.link.errands import Report
 from controlplane.link.records import Intent, Reason, Undo
 from controlplane.link.rules import Rule
@@ -42,7 +42,14 @@ class Finishing:
         if intent.changes:
             self._engine.keep(job, failed=bool(report.error))
         if intent.act == "evidence":
-            self._engine.go_on(reflex)
+            self._go_on(reflex)
+
+    def _go_on(self, reflex: Reflex) -> None:
+        """Evidence was taken, or could not be: steps that waited for it are taken."""
+        reflex.gathering -= 1
+        waiting, reflex.waiting = reflex.waiting, ()
+        for rung in waiting:
+            self._engine.take(reflex, rung)
 
 
 def undo_of(intent: Intent, reason: Reason, actor: str, error: str) -> Undo:

@@ -97,6 +97,14 @@ class Breaker:
                 return False
         return True
 
+    def allows(self, rule: str, now_ns: int) -> bool:
+        """The same without counting."""
+        return not self.open.intersection((rule, "")) and not any(
+            len(times) == self._acts and now_ns - times[0] < self._window_ns
+            for times in map(self._times.get, (rule, ""))
+            if times
+        )
+
     def _must_count(self, name: str, now_ns: int) -> bool:
         times = self._times.get(name)
         if times is None:

@@ -41,7 +41,7 @@ class Reflex:
     """One run of a rule's ladder against one victim."""
 
     __slots__ = (
-        *("decided_ns", "ended", "event_ns", "evidence", "finding", "gathering", "late", "root"),
+        *("actor", "decided_ns", "ended", "event_ns", "evidence", "finding", "gathering", "late", "root"),
         *("rule", "test", "trace_id", "until_ns", "victim", "waiting"),
     )
 
@@ -71,6 +71,8 @@ class Reflex:
         """A step was put off, so that times since the event say nothing of ours."""
         self.finding: Finding | None = None
         """Once it was told."""
+        self.actor = ""
+        """Who asked for it, where nothing fired."""
         self.gathering = 0
         """How much evidence is being taken, for which what cannot be undone waits."""
         self.waiting: tuple[Rung, ...] = ()
@@ -141,6 +143,7 @@ def must_intent(
         until_ns=now + step.for_ns if step.for_ns else 0,
         mode=mode,
         event_ns=reflex.event_ns,
+        actor=reflex.actor,
     )
 
 
