@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 .ONESHELL:
 
 # Complete, because sudo and CI bring a PATH of their own: bpftool is in sbin, Prometheus in .tools.
-export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/usr/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/usr/bin:$(CURDIR)/.tools/usr/sbin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 PYTHON ?= /usr/bin/python3
 NAME ?=
@@ -121,15 +121,16 @@ $(READY):
 objects: packages $(READY)
 	@.venv/bin/python bpf/build.py $(OBJECTS)
 
-# Debian's package would start and enable a service. Tests need the binary alone, so it is only unpacked.
+# Debian's packages would start and enable services. Tests need the binaries alone, so they are only unpacked.
 tools: packages
-	@command -v prometheus >/dev/null && exit 0
+	@missing=
+	for tool in prometheus nginx; do command -v $$tool >/dev/null || missing+=" $$tool"; done
+	[[ -n $$missing ]] || exit 0
 	if [[ $$EUID != 0 ]] || ! command -v apt-get >/dev/null; then
-		echo "  note    no prometheus here: the tests against it are skipped"; exit 0
+		echo "  note    not here, so the tests against it are skipped:$$missing"; exit 0
 	fi
-	echo "  unpack  prometheus"
+	echo "  unpack $$missing"
 	mkdir -p .tools && cd .tools
-	fetch() { apt-get -qq -o APT::Sandbox::User=root download prometheus; }
+	fetch() { apt-get -qq -o APT::Sandbox::User=root download $$missing; }
 	fetch 2>/dev/null || { apt-get update -qq; fetch; }
-	dpkg-deb -x prometheus_*.deb .
-	rm prometheus_*.deb
+	for package in *.deb; do dpkg-deb -x "$$package" .; rm "$$package"; done

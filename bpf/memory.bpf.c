@@ -34,6 +34,7 @@ static __always_inline void end(void *ctx)
 	stalled = bpf_ktime_get_ns() - *since;
 	DELETE(reclaiming, &thread);
 	value_signal(ctx, SIGNAL_MEMORY_RECLAIM_STALL, this_task(), stalled, 0);
+	react(SIGNAL_MEMORY_RECLAIM_STALL, stalled);
 }
 
 /* The node is short of memory. */

@@ -28,6 +28,11 @@ MAP_HASH(values, struct stream_key, struct value_stream, MAX_VALUE_STREAMS);
 MAP_MMAPABLE(odds, struct odds, BET_SLOTS);
 MAP_MMAPABLE(bets, struct bet, BET_SLOTS);
 MAP_STACK(free_slots, u32, BET_SLOTS);
+/*
+ * Start times of processes whose end the arc waits for, by pid modulo the size; 0: free. The arc writes into
+ * it through a memory map. Of two that share a slot the later wins, and the other's end goes untold.
+ */
+MAP_MMAPABLE(watched, u64, WATCHED);
 
 /* Executable names that must never be a victim, as task->comm has them. */
 struct name {

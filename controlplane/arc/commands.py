@@ -11,8 +11,8 @@ from typing import assert_never
 import msgspec
 
 from controlplane.arc.auditing import Auditing
-from controlplane.arc.reflex.engine import Engine
 from controlplane.arc.reflex.journal import Journal
+from controlplane.arc.reflex.taking_up import TakingUp
 from controlplane.arc.rulebook import RuleBook
 from controlplane.arc.status import StreamReader, rules_page
 from controlplane.arc.triggering import Triggering
@@ -36,6 +36,7 @@ from controlplane.link.frames import (
     Trigger,
     UndoActs,
 )
+from controlplane.link.placing import misplaced
 from controlplane.link.rules import Rule, runs_programs, signals_of
 
 
@@ -45,7 +46,7 @@ class Commands:
     def __init__(
         self,
         book: RuleBook,
-        engine: Engine,
+        engine: TakingUp,
         journal: Journal,
         streams: StreamReader,
         signals: Mapping[str, str],
@@ -101,6 +102,8 @@ class Commands:
 
     def _apply(self, command: ApplyRule) -> Result:
         found = problems(command.rule)
+        if fault := misplaced(command.rule):
+            found.append(f"{fault.at}: {fault.message}")
         if found:
             return Refused("invalid", "; ".join(found))
         if runs_programs(command.rule):

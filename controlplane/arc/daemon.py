@@ -32,15 +32,16 @@ from controlplane.arc.monitor.confirming import sentinels
 from controlplane.arc.monitor.gates import gates_for
 from controlplane.arc.monitor.streams import Monitor, Place
 from controlplane.arc.policy_folder import PolicyFolder
-from controlplane.arc.reflex.engine import Engine
 from controlplane.arc.reflex.evidence import Gathering
 from controlplane.arc.reflex.finishing import Finishing, take_back_hooks
 from controlplane.arc.reflex.guards import Breaker, Confirmation, Guards, Protection
 from controlplane.arc.reflex.holdings import Holdings
+from controlplane.arc.reflex.in_kernel import InKernel
 from controlplane.arc.reflex.journal import Journal, read_records
 from controlplane.arc.reflex.network import Prepared
 from controlplane.arc.reflex.recover import left_in_force, undo_left
 from controlplane.arc.reflex.repertoire import acts_on
+from controlplane.arc.reflex.taking_up import TakingUp
 from controlplane.arc.rehearsal import rehearse
 from controlplane.arc.rulebook import RuleBook
 from controlplane.arc.runtime import RuntimeFolder
@@ -48,15 +49,13 @@ from controlplane.arc.triggering import Triggering
 from controlplane.link.config import Config
 from controlplane.link.frames import COMMANDS, ENCODER, Changed, Reply, Status
 from controlplane.link.malformed import MALFORMED
+from controlplane.link.placing import denies
 from controlplane.link.records import Notice
 from controlplane.link.rules import NS, Boot, RuleSet
 from controlplane.link.signal_table import write_signals
 
 STORM: Final = 1024
 """Records in one wake-up after which losses are looked for."""
-
-STOP_SECONDS: Final = 5.0
-"""For programs that undo what others did."""
 
 Severity = Literal["debug", "info", "warn", "error"]
 
@@ -79,7 +78,7 @@ class Arc:
         watched = self._sensors.sensor("process").map_fd("watched")
         self._watched = None if watched is None else Watched(watched)
         self._reaper = Reaper()
-        self._denials, self._prepared = Denials(), Prepared()
+        self._denials, self._prepared = Denials(shared=self._sensors.shared()), Prepared()
         self._acts = acts_on(*(self._cgroups, self._watched, self._reaper), self._denials, self._prepared)
         self._protection = Protection(self._cgroups, boot.config.protect)
         self._book = RuleBook(boot.rules.rules)
@@ -93,11 +92,14 @@ class Arc:
             *(self._cgroups, self._monitor, self.engine, self._protection, self._bookmaker),
             self._known_signals,
         )
+        self._in_kernel = InKernel(
+            *(self._sensors.shared(), self._denials, self._monitor, self.engine, self._acts),
+            *(self._protection, boot.config),
+        )
+        self._in_kernel.attend(self._feeling)
         self.loop = Loop(self._sensors.open_ring(), self._feeling.must_feel, self._settle)
         root = self._cgroups.id_of("/")
-        self._encoding = Encoding(
-            self.loop, self._prepared, lambda reason: self._notice("messages.failed", reason, "error")
-        )
+        self._encoding = Encoding(self.loop, self._prepared, self._notice)
         self._losses = Losses(self._sensors, self.journal.must_append, self._feeling, root)
         self._sources = self._make_sources()
         self._timer, self._wall_clock = Timer(), WallClock()
@@ -124,8 +126,7 @@ class Arc:
         """Sensors beside those of the ring. They listen to nothing before rules are in force."""
         values = self._sensors.shared_map("values", STREAM_KEY.size, VALUE_STREAM.size)
         psi = Psi(
-            *(self._cgroups, self.loop, self._feeling.must_feel, self._known, values),
-            self._close_files,
+            *(self._cgroups, self.loop, self._feeling.must_feel, self._known, values), self._close_files
         )
         self._feeling.followers.append(psi)
 
@@ -149,23 +150,18 @@ class Arc:
             if place.cgroup:
                 yield place.cgroup, place.path
 
-    def _make_engine(self, rules: RuleSet) -> tuple[Engine, Journal, int]:
+    def _make_engine(self, rules: RuleSet) -> tuple[TakingUp, Journal, int]:
         """Undo what a predecessor left before anything new can happen, then begin a journal of our own."""
         config = self._config
         left = left_in_force(read_records(self._folder.journal_fd))
         undone = list(undo_left(left, self._acts))
         holdings = Holdings()
-        journal = Journal(
-            self._folder.journal_fd,
-            config.journal_head_bytes,
-            config.journal_head_segments,
-            self._folder.gid,
-            holdings.intents,
-        )
+        sizes = config.journal_head_bytes, config.journal_head_segments
+        journal = Journal(self._folder.journal_fd, *sizes, self._folder.gid, holdings.intents)
         breaker = Breaker(config.breaker_acts, config.breaker_window_s * NS)
         known = self._known_signals
         guards = Guards(self._protection, Confirmation(self._monitor.must_confirmed), breaker)
-        engine = Engine(self._acts, guards, journal, holdings, config.mode, known)
+        engine = TakingUp(self._acts, guards, journal, holdings, config.mode, known)
         for record in (*undone, *take_back_hooks(left, rules.rules, engine.jobs)):
             journal.must_append(record)
         return engine, journal, len(undone)
@@ -240,6 +236,7 @@ class Arc:
         if taken >= STORM:
             self._losses.look()
         self.engine.tend()
+        self._in_kernel.tend()
         self._reaper.tend()
         self._baselines.tend(now)
         self._gathering.tell(now)
@@ -304,21 +301,20 @@ class Arc:
     def _put_rules_in_force(self) -> None:
         """Rules that may no longer act lose what they have in force and all further steps."""
         rules = self._book.rules()
-        enforced = [rule for rule in rules if self.engine.effective_mode(rule) == "enforce"]
-        self._denials.follow(wanted=any(step.act == "deny" for rule in enforced for step in rule.ladder))
+        enforced = {rule.name: rule for rule in rules if self.engine.effective_mode(rule) == "enforce"}
+        self._denials.follow(wanted=any(map(denies, enforced.values())))
         self.engine.set_rules(rules)
         self._encoding.follow(rules)
         self._monitor.set_rules(rules, self.loop.must_breathe)
         for place in list(self._monitor.places.values()):
             self.loop.must_breathe()
             self.engine.prepare(place)
-        felt = (*rules, *sentinels(rules))
-        self._sensors.set_gates(gates_for(felt, self._sensors.numbers))
+        self._in_kernel.follow(rules, self.loop.must_breathe)
+        felt = (*self._in_kernel.left(rules), *sentinels(rules))
+        self._sensors.set_gates(self._in_kernel.opened(gates_for(felt, self._sensors.numbers)))
         for source in self._sources:
             source.follow(felt)
-        self.engine.stop_acting(
-            {rule.name for rule in enforced}, "policy" if self.engine.mode == "enforce" else "mode"
-        )
+        self.engine.stop_acting(enforced, "policy" if self.engine.mode == "enforce" else "mode")
 
     def _notice(
         self, name: str, text: str, severity: Severity = "info", **attributes: str | float | bool
@@ -386,7 +382,7 @@ class Arc:
     def stop(self) -> None:
         """Undo, say so, let the plane finish, detach."""
         undone = self.engine.undo_where(lambda _: True, "stop")
-        self._errands.finish(STOP_SECONDS)
+        self._errands.finish()
         self._losses.look()
         self._notice("arc.stopped", f"took back {undone} acts" if undone else "nothing was in force")
         self._settle(0)

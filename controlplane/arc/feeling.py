@@ -1,5 +1,6 @@
 """From a record of the ring to whoever it concerns: the monitor, the engine, the life cycle of cgroups."""
 
+from collections.abc import Callable
 from typing import Final
 
 from controlplane.arc.kernel import events
@@ -23,6 +24,7 @@ CGROUP_GONE: Final = int(events.EventKind.CGROUP_GONE)
 PROTECTED: Final = int(events.EventKind.PROTECTED)
 BET: Final = int(events.EventKind.BET)
 SUMMARY: Final = int(events.EventKind.SUMMARY)
+ACTED: Final = int(events.EventKind.ACTED)
 
 
 class Feeling:
@@ -43,6 +45,10 @@ class Feeling:
         self._protection = protection
         self._bookmaker = bookmaker
         self.followers: list[Follower] = []
+        self.acted: Callable[[Event, Place], None] = lambda _event, _place: None
+        """Is told what the kernel did by itself."""
+        self.protected: Callable[[Event, str | None], None] = lambda _event, _path: None
+        """Is told of a process that must never be a victim, and of its cgroup."""
         self._events = [0] * events.Signal.SIGNALS
         self._others: dict[int, Signal] = {
             monitor.numbers[signal.name]: signal for signal in known.values() if signal.key != "cgroup"
@@ -78,6 +84,10 @@ class Feeling:
         elif kind == PROTECTED:
             path = self._cgroups.path_of(event.cgroup)
             self._protection.add(event.pid, event.start_ns, path)
+            self.protected(event, path)
+        elif kind == ACTED:
+            self._events[event.signal] += 1
+            self.acted(event, self._must_place(event) or Place(event.cgroup, ""))
 
     def _must_feel_bets(self, event: Event) -> None:
         place = self._must_place(event)

@@ -14,6 +14,7 @@ from controlplane.arc.monitor.budget import Budget
 from controlplane.arc.monitor.streams import Monitor, Place
 from controlplane.arc.reflex.engine import Engine
 from controlplane.arc.reflex.holdings import InForce
+from controlplane.arc.reflex.taking_up import TakingUp
 from controlplane.arc.rulebook import RuleBook
 from controlplane.link.frames import (
     PAGE,
@@ -117,7 +118,7 @@ def budgets(known: Mapping[str, Budget], now_ns: int) -> dict[str, BudgetStatus]
 
 
 def rules_page(
-    book: RuleBook, engine: Engine, known: dict[str, BudgetStatus], missing: dict[str, str], offset: int
+    book: RuleBook, engine: TakingUp, known: dict[str, BudgetStatus], missing: dict[str, str], offset: int
 ) -> Rules:
     """Rules with their state and budget; `missing` says of a signal why it is not felt."""
     rules = book.rules()
@@ -127,7 +128,11 @@ def rules_page(
             effective_mode=engine.effective_mode(rule),
             findings=engine.findings.get(rule.name, 0),
             breaker_open=rule.name in engine.breaker.open or "" in engine.breaker.open,
-            reason=next((missing[name] for name in signals_of(rule) if name in missing), ""),
+            reason=next(
+                (missing[name] for name in signals_of(rule) if name in missing),
+                engine.resting.get(rule.name, ""),
+            ),
+            where="kernel" if rule.name in engine.in_kernel else "userspace",
             budget=known.get(rule.name, BudgetStatus(0)),
         )
         for rule in rules[offset : offset + RULES_A_PAGE]

@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
         return Exit.DONE
     head = (
         *("POLICY", "MODE", "FINDINGS", "SIGNAL", "FIRES AT", "STREAMS", "TESTS/S", "PER FALSE ALARM"),
-        *("LADDER", "FROM", "STATE"),
+        *("LADDER", "WHERE", "FROM", "STATE"),
     )
     print(show.table(head, map(_row, found)))
     return Exit.DONE
@@ -60,6 +60,7 @@ def _row(status: pb.PolicyStatus) -> tuple[object, ...]:
         status.streams,
         *_budget(status),
         ladder_words(policy),
+        status.where,
         policy.origin,
         status.reason or ("breaker open" if status.breaker_open else "armed"),
     )

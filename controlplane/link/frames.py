@@ -260,6 +260,8 @@ class RuleStatus(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     """Why it cannot run here (its sensor is missing); empty when it can."""
     budget: BudgetStatus = BudgetStatus(0)
+    where: Literal["kernel", "userspace"] = "userspace"
+    """Who carries it out."""
 
 
 class Rules(msgspec.Struct, frozen=True, tag=True):

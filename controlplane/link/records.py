@@ -55,6 +55,8 @@ class Finding(_InReflex, frozen=True, kw_only=True):
     culprit_path: str = ""
     count: int
     """Kernel events this finding's last record stood for."""
+    repeats: int = 0
+    """Records of the stream that fired since its last finding while it cooled down, and were not told."""
     value: float
     statistic: float
     threshold: float

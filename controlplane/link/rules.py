@@ -152,6 +152,9 @@ def is_empty(scope: Scope) -> bool:
     return not scope.node and not scope.cgroups
 
 
+Where = Literal["auto", "kernel", "userspace"]
+
+
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One compiled policy."""
 
@@ -163,6 +166,8 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     confirm: Confirm | None = None
     ladder: tuple[Step, ...] = ()
     cooldown_ns: int = 60 * NS
+    where: Where = "auto"
+    """Who carries it out, see `placing`."""
     mode: Mode = "observe"
     origin: str = "api"
     """`default`, `api`, or the file it was read from."""

@@ -16,6 +16,7 @@ import msgspec
 
 from controlplane.link.config import Config
 from controlplane.link.faults import Fault, faults
+from controlplane.link.placing import misplaced
 from controlplane.link.rules import (
     MAX_RULES,
     NS,
@@ -123,11 +124,14 @@ def compile_policy(policy: Policy, origin: str, known: Known, *, replayed: bool)
         confirm=_confirm(spec.confirm, known),
         ladder=tuple(_step(index, step) for index, step in enumerate(spec.ladder)),
         cooldown_ns=int(spec.cooldown),
+        where=spec.where,
         mode=spec.mode,
         origin=origin,
     )
     for fault in faults(rule):
         raise _FaultError(fault)
+    if wrong := misplaced(rule):
+        raise _FaultError(wrong)
     return rule
 
 

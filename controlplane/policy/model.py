@@ -8,7 +8,7 @@ from typing import Final, Literal
 import msgspec
 
 from controlplane.link.config import Mode
-from controlplane.link.rules import NS, ActName, Deniable, Scope
+from controlplane.link.rules import NS, ActName, Deniable, Scope, Where
 from controlplane.link.signals import Key
 from controlplane.policy import units
 from controlplane.policy.errors import UnitError, shown
@@ -171,6 +171,7 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     confirm: ConfirmSpec | None = None
     ladder: tuple[StepSpec, ...]
     cooldown: Duration = Duration(60 * NS)
+    where: Where = "auto"
     mode: Mode = "observe"
 
 

@@ -264,7 +264,7 @@ class ListPoliciesResponse(_message.Message):
     def __init__(self, policies: _Optional[_Iterable[_Union[PolicyStatus, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class Policy(_message.Message):
-    __slots__ = ("name", "signal", "per", "node", "cgroups", "rate", "level", "learned_rate", "learned_values", "rare", "pressure", "ladder", "cooldown_ns", "mode", "origin", "confirmation")
+    __slots__ = ("name", "signal", "per", "node", "cgroups", "rate", "level", "learned_rate", "learned_values", "rare", "pressure", "ladder", "cooldown_ns", "mode", "origin", "confirmation", "where")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SIGNAL_FIELD_NUMBER: _ClassVar[int]
     PER_FIELD_NUMBER: _ClassVar[int]
@@ -281,6 +281,7 @@ class Policy(_message.Message):
     MODE_FIELD_NUMBER: _ClassVar[int]
     ORIGIN_FIELD_NUMBER: _ClassVar[int]
     CONFIRMATION_FIELD_NUMBER: _ClassVar[int]
+    WHERE_FIELD_NUMBER: _ClassVar[int]
     name: str
     signal: str
     per: str
@@ -297,7 +298,8 @@ class Policy(_message.Message):
     mode: Mode
     origin: str
     confirmation: Confirmation
-    def __init__(self, name: _Optional[str] = ..., signal: _Optional[str] = ..., per: _Optional[str] = ..., node: _Optional[bool] = ..., cgroups: _Optional[_Iterable[str]] = ..., rate: _Optional[_Union[Rate, _Mapping]] = ..., level: _Optional[_Union[Level, _Mapping]] = ..., learned_rate: _Optional[_Union[Learned, _Mapping]] = ..., learned_values: _Optional[_Union[Learned, _Mapping]] = ..., rare: _Optional[_Union[Rare, _Mapping]] = ..., pressure: _Optional[_Union[Level, _Mapping]] = ..., ladder: _Optional[_Iterable[_Union[Rung, _Mapping]]] = ..., cooldown_ns: _Optional[int] = ..., mode: _Optional[_Union[Mode, str]] = ..., origin: _Optional[str] = ..., confirmation: _Optional[_Union[Confirmation, _Mapping]] = ...) -> None: ...
+    where: str
+    def __init__(self, name: _Optional[str] = ..., signal: _Optional[str] = ..., per: _Optional[str] = ..., node: _Optional[bool] = ..., cgroups: _Optional[_Iterable[str]] = ..., rate: _Optional[_Union[Rate, _Mapping]] = ..., level: _Optional[_Union[Level, _Mapping]] = ..., learned_rate: _Optional[_Union[Learned, _Mapping]] = ..., learned_values: _Optional[_Union[Learned, _Mapping]] = ..., rare: _Optional[_Union[Rare, _Mapping]] = ..., pressure: _Optional[_Union[Level, _Mapping]] = ..., ladder: _Optional[_Iterable[_Union[Rung, _Mapping]]] = ..., cooldown_ns: _Optional[int] = ..., mode: _Optional[_Union[Mode, str]] = ..., origin: _Optional[str] = ..., confirmation: _Optional[_Union[Confirmation, _Mapping]] = ..., where: _Optional[str] = ...) -> None: ...
 
 class Confirmation(_message.Message):
     __slots__ = ("signal", "rate", "level", "within_ns")
@@ -356,7 +358,7 @@ class Rung(_message.Message):
     def __init__(self, act: _Optional[str] = ..., after_ns: _Optional[int] = ..., for_ns: _Optional[int] = ..., sets: _Optional[_Iterable[str]] = ..., grace_ns: _Optional[int] = ...) -> None: ...
 
 class PolicyStatus(_message.Message):
-    __slots__ = ("policy", "effective_mode", "findings", "breaker_open", "reason", "streams", "tests_per_second", "tests_per_alarm")
+    __slots__ = ("policy", "effective_mode", "findings", "breaker_open", "reason", "streams", "tests_per_second", "tests_per_alarm", "where")
     POLICY_FIELD_NUMBER: _ClassVar[int]
     EFFECTIVE_MODE_FIELD_NUMBER: _ClassVar[int]
     FINDINGS_FIELD_NUMBER: _ClassVar[int]
@@ -365,6 +367,7 @@ class PolicyStatus(_message.Message):
     STREAMS_FIELD_NUMBER: _ClassVar[int]
     TESTS_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
     TESTS_PER_ALARM_FIELD_NUMBER: _ClassVar[int]
+    WHERE_FIELD_NUMBER: _ClassVar[int]
     policy: Policy
     effective_mode: Mode
     findings: int
@@ -373,7 +376,8 @@ class PolicyStatus(_message.Message):
     streams: int
     tests_per_second: float
     tests_per_alarm: float
-    def __init__(self, policy: _Optional[_Union[Policy, _Mapping]] = ..., effective_mode: _Optional[_Union[Mode, str]] = ..., findings: _Optional[int] = ..., breaker_open: _Optional[bool] = ..., reason: _Optional[str] = ..., streams: _Optional[int] = ..., tests_per_second: _Optional[float] = ..., tests_per_alarm: _Optional[float] = ...) -> None: ...
+    where: str
+    def __init__(self, policy: _Optional[_Union[Policy, _Mapping]] = ..., effective_mode: _Optional[_Union[Mode, str]] = ..., findings: _Optional[int] = ..., breaker_open: _Optional[bool] = ..., reason: _Optional[str] = ..., streams: _Optional[int] = ..., tests_per_second: _Optional[float] = ..., tests_per_alarm: _Optional[float] = ..., where: _Optional[str] = ...) -> None: ...
 
 class ApplyPolicyRequest(_message.Message):
     __slots__ = ("yaml", "origin", "dry_run")

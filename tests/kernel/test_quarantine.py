@@ -26,12 +26,12 @@ from tests.kernel.networks import (
     another_namespace,
     answers,
     cable,
-    own_namespace,
     run,
     server,
     tables,
 )
 from tests.kernel.test_recover import intent_on, leave_journal
+from tests.namespaces import own_namespace
 
 Turn = Callable[..., Turned]
 BRIEF_NS = 100_000_000
@@ -49,7 +49,6 @@ SLOW = Step("shape", for_ns=BRIEF_NS, amounts=(Amount("rate", 800_000),))
 def peer() -> Iterator[int]:
     """A process in another network, which answers there."""
     with own_namespace(), another_namespace() as peer:
-        run("ip", "link", "set", "lo", "up")
         cable(peer)
         with server(peer, (*THERE, *OTHER)):
             await_until(lambda: all(answers(host) for host in (*THERE, *OTHER)), 10)

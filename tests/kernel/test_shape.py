@@ -12,9 +12,10 @@ from controlplane.link.amounts import Amount
 from controlplane.link.records import Effect, GuardRefused, Outcome, Undo
 from controlplane.link.rules import Step
 from tests.kernel.conftest import TestCgroup, Turned, await_until, fork_rule
-from tests.kernel.networks import HERE, Talker, another_namespace, cable, discipline, own_namespace, run
+from tests.kernel.networks import HERE, Talker, another_namespace, cable, discipline, run
 from tests.kernel.test_quarantine import BRIEF_NS, acting, done, prepared
 from tests.kernel.test_recover import intent_on, leave_journal
+from tests.namespaces import own_namespace
 
 Turn = Callable[..., Turned]
 MBIT = 1_000_000

@@ -7,7 +7,13 @@ from tests.plane.writer import finding
 from tests.unit.plane import told
 
 _FOUND = msgspec.structs.replace(
-    finding(), stream="8:0 write", culprit=91, culprit_path="/hog", parent_id=b"\7" * 8, mode="enforce"
+    finding(),
+    repeats=117,
+    stream="8:0 write",
+    culprit=91,
+    culprit_path="/hog",
+    parent_id=b"\7" * 8,
+    mode="enforce",
 )
 _PATH = _FOUND.path
 _WHO = {"path": _PATH, "pid": 4242}
@@ -20,6 +26,7 @@ _NOTICES: dict[str, dict[str, str | int | float | bool]] = {
     "plane.restarted": {},
     "sensor.disabled": {},
     "baselines.unreadable": {},
+    "messages.encoded": {},
     "messages.failed": {},
     "stream.adapted": {"signal": "cpu.runq_delay", "stream": "/web"},
     "policy.reloaded": {},

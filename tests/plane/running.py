@@ -103,7 +103,7 @@ class Node:
             state_dir=str(self.state),
             metrics="127.0.0.1:0",
             health="127.0.0.1:0",
-            export=msgspec.structs.replace(export, endpoint=endpoint, timeout_ms=2000),
+            export=msgspec.structs.replace(export, endpoint=endpoint, timeout_ms=export.timeout_ms or 2000),
         )
         return msgspec.structs.replace(base, **settings)
 

@@ -61,6 +61,7 @@ RARE: dict[str, str] = {
     "padded": "arithmetic, shared with the readers of segments",
     "open_netlink": "first act in a network namespace",
     "path_of": "first event of a cgroup",
+    "protected": "a protected program was executed",
     "summarise": "so many values of a stream have come that its odds are made anew",
     "undo_where": "end of a reflex",
 }

@@ -7,6 +7,7 @@ however that ends. Decides nothing.
 import errno
 import os
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from controlplane.arc.kernel.events import DENIAL_KEY, Denied
@@ -18,6 +19,7 @@ from controlplane.link.rules import DENIABLE
 OBJECT: Final = f"{OBJECTS}/deny.bpf.o"
 NUMBERS: Final[Mapping[str, int]] = {name: Denied[name.upper()].value for name in DENIABLE}
 """`fork` -> its number in the kernel."""
+SHARED: Final = ("denials", "own_processes")
 NONE_YET: Final = bytes(8)
 IDLE: Final = "no enforcing policy names deny"
 
@@ -25,37 +27,43 @@ IDLE: Final = "no enforcing policy names deny"
 class Denials:
     """`reason` says why nothing can be denied now; empty while it can."""
 
-    def __init__(self, object_path: str = OBJECT) -> None:
+    def __init__(self, object_path: str = OBJECT, shared: Mapping[str, int] = MappingProxyType({})) -> None:
+        """`shared`: maps of sensors, which may deny by themselves."""
         self._lifted: dict[str, int] = dict.fromkeys(DENIABLE, 0)
         self._programs: list[Program] = []
         self._object: Object | None = None
         self._map: Map | None = None
-        self._absent = why_absent()
-        if not self._absent:
-            self._load(object_path)
-        self.reason = self._absent or IDLE
+        own = shared.get("own_processes")
+        self._own = None if own is None else Map(own, 4, 4)
+        self.absent = why_absent()
+        """Why nothing can be denied on this machine; empty where it can."""
+        if not self.absent:
+            self._load(object_path, {name: shared[name] for name in SHARED if name in shared})
+        self.reason = self.absent or IDLE
 
-    def _load(self, path: str) -> None:
+    def _load(self, path: str, shared: Mapping[str, int]) -> None:
         try:
             self._object = Object(path)
+            for name, fd in shared.items():
+                self._object.share(name, fd)
             self._object.load()
         except LibbpfError as error:
-            self._absent = error.reason
+            self.absent = error.reason
             self.close()
             return
         self._programs = list(self._object.programs())
         self._map = Map(self._object.map_fd("denials"), DENIAL_KEY.size, 8)
+        self._own = self._own or Map(self._object.map_fd("own_processes"), 4, 4)
 
     def spare(self, processes: Sequence[int]) -> None:
-        """Our own processes: nothing is ever denied to them."""
-        if self._object is not None:
-            own = Map(self._object.map_fd("own_processes"), 4, 4)
+        """Our own processes: whatever the kernel does by itself, it does not do to them."""
+        if self._own is not None:
             for at, process in enumerate(processes):
-                own.must_update(at.to_bytes(4, "little"), process.to_bytes(4, "little"))
+                self._own.must_update(at.to_bytes(4, "little"), process.to_bytes(4, "little"))
 
     def follow(self, *, wanted: bool) -> None:
         """Be asked by the kernel from now on, or no longer."""
-        if self._absent:
+        if self.absent:
             return
         try:
             for program in self._programs:
@@ -66,7 +74,7 @@ class Denials:
             self.reason = "" if wanted else IDLE
         except LibbpfError as error:
             self.close()
-            self.reason = self._absent = error.reason
+            self.reason = self.absent = error.reason
 
     def must_deny(self, cgroup: int, what: str) -> None:
         """To the cgroup and all below it; raises OSError. What is denied already stays so."""

@@ -130,6 +130,62 @@ class DenialKey(NamedTuple):
 DENIAL_KEY = struct.Struct("<QII")
 
 
+class Placed(NamedTuple):
+    """struct placed."""
+
+    interval_ns: int
+    burst_ns: int
+    level: int
+    quiet_ns: int
+    breaker_ns: int
+    allow: int
+    id: int
+    signal: int
+    test: int
+    act: int
+    what: int
+    per_process: int
+    mode: int
+
+
+PLACED = struct.Struct("<QQQQQIIIIIIII")
+
+
+class StandingKey(NamedTuple):
+    """struct standing_key."""
+
+    who: int
+    start_ns: int
+    process: int
+    id: int
+
+
+STANDING_KEY = struct.Struct("<QQII")
+
+
+class Standing(NamedTuple):
+    """struct standing."""
+
+    arrival_ns: int
+    quiet_until_ns: int
+    statistic: int
+    busy: int
+
+
+STANDING = struct.Struct("<QQII")
+
+
+class Breaker(NamedTuple):
+    """struct breaker."""
+
+    taken: int
+    open: int
+    times: bytes
+
+
+BREAKER = struct.Struct("<II256s")
+
+
 class Signal(IntEnum):
     """enum signal."""
 
@@ -175,6 +231,7 @@ class EventKind(IntEnum):
     PROTECTED = 7
     BET = 8
     SUMMARY = 9
+    ACTED = 10
 
 
 class Counter(IntEnum):
@@ -196,3 +253,37 @@ class Denied(IntEnum):
     FORK = 1
     EXEC = 2
     CONNECT = 3
+
+
+class ActInKernel(IntEnum):
+    """enum act_in_kernel."""
+
+    KILL = 0
+    DENY = 1
+
+
+class TestInKernel(IntEnum):
+    """enum test_in_kernel."""
+
+    RATE = 0
+    LEVEL = 1
+    BETS = 2
+
+
+class ModeInKernel(IntEnum):
+    """enum mode_in_kernel."""
+
+    OFF = 0
+    OBSERVE = 1
+    ENFORCE = 2
+
+
+class Outcome(IntEnum):
+    """enum outcome."""
+
+    DONE = 0
+    OBSERVED = 1
+    PROTECTED = 2
+    BREAKER = 3
+    BUDGET = 4
+    FAILED = 5

@@ -12,7 +12,6 @@ from controlplane.arc.kernel.bets import Bets
 from controlplane.arc.kernel.events import GATE, Counter, Gate, Signal
 from controlplane.arc.kernel.libbpf import LibbpfError, Map, possible_cpus
 from controlplane.arc.kernel.loader import (
-    SHARED,
     Compiler,
     CoreObject,
     HeldDescriptors,
@@ -77,7 +76,7 @@ class Sensor:
 
     def _take(self, loaded: Loaded, shared: dict[str, int]) -> None:
         self._loaded = loaded
-        for name in SHARED:
+        for name in loaded.shares:
             if name not in shared:
                 # One of their own: a sensor may be closed before the others.
                 shared[name] = os.dup(loaded.map_fd(name))

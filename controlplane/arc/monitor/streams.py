@@ -42,6 +42,7 @@ class Probe:
         "rule",
         "test",
         "trail",
+        "untold",
     )
 
     def __init__(self, rule: Rule, budget: Budget, *, replayed: bool) -> None:
@@ -54,6 +55,8 @@ class Probe:
         self._tests: dict[tuple[int, int], Test] = {}
         self.trail = Trail()
         self.firing = False
+        self.untold = 0
+        """Records that fired since the last finding."""
         self.adapted = 0
         """Changes for good that have been told."""
         budget.streams += self._streams()
@@ -235,6 +238,8 @@ class Monitor:
                 who = place if place.cgroup else self.places.get(event.cgroup, NOBODY)
                 if place.cgroup or must_concern(probe.rule, who):
                     fired(place, who, self.places.get(event.culprit, NOBODY), probe.rule, test, event)
+            else:
+                probe.untold += 1
 
     def calm(self, probe: Probe, place: Place, test: Test) -> None:
         """An alarm is over: perhaps because what was a change is how it is now."""

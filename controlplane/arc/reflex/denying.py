@@ -16,6 +16,11 @@ DENIED: Final = "denied"
 PLURALS: Final = {"fork": "forks", "exec": "executions", "connect": "connections"}
 
 
+def must_change(step: Step) -> Change:
+    """What a deny changes."""
+    return Change(step.what, ALLOWED, DENIED)
+
+
 class Deny:
     """What is in force lies in the kernel's map alone, so there is nothing of others to be left."""
 
@@ -37,7 +42,7 @@ class Deny:
         """See `Act`."""
         if self._denials is None or self._denials.reason:
             raise AbsentError(self._denials.reason if self._denials else "there is no daemon")
-        return Opened((self._cgroups.must_open(victim.cgroup),), (Change(step.what, ALLOWED, DENIED),))
+        return Opened((self._cgroups.must_open(victim.cgroup),), (must_change(step),))
 
     def must_apply(self, opened: Opened) -> None:
         """See `Act`."""

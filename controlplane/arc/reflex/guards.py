@@ -2,7 +2,7 @@
 
 import contextlib
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final, NamedTuple
 
 from controlplane.arc.kernel.cgroups import Cgroups
@@ -50,6 +50,11 @@ class Protection:
                 self._processes.add((process.pid, process.start_ticks))
                 if not process.kernel_thread:
                     self.add_place(self._cgroups.of_process(process.pid))
+
+    @property
+    def processes(self) -> Collection[tuple[int, int]]:
+        """Those protected by themselves: pid, and start in ticks."""
+        return self._processes
 
     def add(self, pid: int, start_ns: int, path: str | None) -> None:
         """A protected program was executed."""

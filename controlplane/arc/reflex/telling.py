@@ -91,6 +91,16 @@ def must_victim(who: Place, rule: Rule, event: Event) -> Victim:
     return Victim(who.cgroup, who.path, event.pid, event.start_ns, comm, event.inode)
 
 
+def must_repeats(place: Place, rule: Rule) -> int:
+    """How often the rule has fired there without being told; from now on none."""
+    for probes in place.probes.values():
+        for probe in probes:
+            if probe.rule is rule:
+                untold, probe.untold = probe.untold, 0
+                return untold
+    return 0
+
+
 def must_finding(reflex: Reflex, evidence: Evidence, unit: str) -> Finding:
     """What fired, and with what evidence."""
     rule = reflex.rule
@@ -112,6 +122,7 @@ def must_finding(reflex: Reflex, evidence: Evidence, unit: str) -> Finding:
         culprit=event.culprit,
         culprit_path=culprit.path,
         count=event.weight,
+        repeats=must_repeats(place, rule),
         value=event.value,
         statistic=test.statistic,
         threshold=test.threshold,

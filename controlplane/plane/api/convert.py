@@ -112,6 +112,7 @@ def policy(rule: rules.Rule) -> pb.Policy:
         cgroups=rule.scope.cgroups,
         ladder=[_rung(step) for step in rule.ladder],
         cooldown_ns=rule.cooldown_ns,
+        where=rule.where,
         mode=MODES[rule.mode],
         origin=rule.origin,
     )
@@ -166,6 +167,7 @@ def policy_status(status: frames.RuleStatus) -> pb.PolicyStatus:
         streams=status.budget.streams,
         tests_per_second=status.budget.tests_per_s,
         tests_per_alarm=status.budget.tests_per_alarm,
+        where=status.where,
     )
 
 

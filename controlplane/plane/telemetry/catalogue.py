@@ -75,6 +75,7 @@ ATTRIBUTES: Final = (
     Attribute(
         events.COUNT, "int", "1", 64, "kernel events that were lost, or what else the record stands for"
     ),
+    Attribute(events.REPEATS, "int", "1", 117, "records that fired since the last finding and were not told"),
     Attribute(events.MODE, "string", "", "enforce", "`enforce`, or `observe`: only told"),
     Attribute(events.ACT_NAME, "string", "", "freeze", "act"),
     Attribute(events.STEP, "int", "", 0, "step of the ladder, from 0"),
@@ -127,7 +128,7 @@ EVENTS: Final = (
         "a test fired; the root of its trace",
         (
             *(events.RULE_NAME, events.SIGNAL, events.UNIT, events.TEST, events.VALUE, events.STATISTIC),
-            *(events.THRESHOLD, events.COUNT, events.MODE, events.DECIDE_NS, events.STREAM),
+            *(events.THRESHOLD, events.COUNT, events.REPEATS, events.MODE, events.DECIDE_NS, events.STREAM),
             *(events.CULPRIT_ID, events.CULPRIT_PATH, events.PARENT_SPAN_ID, *_CGROUP, *_PROCESS),
         ),
     ),
@@ -213,6 +214,7 @@ EVENTS: Final = (
     EventKind(events.PLANE_RESTARTED, "WARN", "the plane had died", ()),
     EventKind(events.SENSOR_DISABLED, "WARN", "a sensor cannot be loaded or attached", ()),
     EventKind(events.BASELINES_UNREADABLE, "WARN", "what streams had learned is lost", ()),
+    EventKind(events.MESSAGES_ENCODED, "INFO", "steps that act on networks may act from now on", ()),
     EventKind(events.MESSAGES_FAILED, "ERROR", "messages to the kernel's network could not be prepared", ()),
     EventKind(
         events.STREAM_ADAPTED,

@@ -19,6 +19,9 @@ from controlplane.plane.telemetry.describe import Event, Severity, Value
 from controlplane.plane.telemetry.logs import Logs
 
 MAX_WAITING: Final = 1024
+LINES_A_SECOND: Final = 50
+BURST: Final = 500
+"""Of the story, for people; what is more is counted, and there is `history`."""
 CLOSE_S: Final = 0.5
 """Longest wait for a reader at the end."""
 JOURNALD: Final = "/run/systemd/journal/socket"
@@ -64,8 +67,14 @@ class Outlet:
 class Console(logging.Handler):
     """Tells journal records and what the plane logs, in one form, from one level on."""
 
-    def __init__(self, form: forms.Form, outlet: Outlet, logs: Logs, level: Severity) -> None:
+    def __init__(
+        self, form: forms.Form, outlet: Outlet, logs: Logs, level: Severity, *, for_people: bool = False
+    ) -> None:
+        """`for_people`: no more of the story than can be read."""
         super().__init__(_LEVELS[level])
+        self._for_people = for_people
+        self._arrival_s = 0.0
+        self._untold = 0
         self._form = form
         self._outlet = outlet
         self._logs = logs
@@ -73,6 +82,12 @@ class Console(logging.Handler):
 
     def tell(self, stored: Stored) -> None:
         """One journal record."""
+        if self._for_people and not self._has_time():
+            self._untold += 1
+            return
+        if self._untold:
+            self._outlet.offer(b"... and %d more records\n" % self._untold)
+            self._untold = 0
         log = self._logs.make(stored, time.time_ns())
         if log is not None and self._matters(log.log_record.severity_text):
             self._outlet.offer(self._form(log))
@@ -89,6 +104,14 @@ class Console(logging.Handler):
         self._outlet.close()
         super().close()
 
+    def _has_time(self) -> bool:
+        now = time.monotonic()
+        self._arrival_s = max(self._arrival_s, now - BURST / LINES_A_SECOND) + 1 / LINES_A_SECOND
+        if self._arrival_s <= now:
+            return True
+        self._arrival_s -= 1 / LINES_A_SECOND
+        return False
+
     def _matters(self, severity: str | None) -> bool:
         return logging.getLevelNamesMapping()[severity or "NOTSET"] >= self.level
 
@@ -102,7 +125,7 @@ def console_for(config: Config, logs: Logs, journald: str = JOURNALD) -> Console
         case "journald":
             return Console(forms.journal_fields, Outlet(_connected(journald)), logs, level)
         case "auto" | "text":
-            return Console(forms.text, Outlet(sys.stderr.fileno()), logs, level)
+            return Console(forms.text, Outlet(sys.stderr.fileno()), logs, level, for_people=True)
 
 
 def _connected(path: str) -> int:

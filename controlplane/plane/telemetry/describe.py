@@ -86,6 +86,9 @@ def _finding(record: records.Finding, wall_offset_ns: int) -> Event:
         **_cgroup(record.path, record.cgroup),
         **_process(record.pid, record.start_ns, record.comm, wall_offset_ns),
     }
+    if record.repeats:
+        body += f", {record.repeats} more since the last finding"
+        attributes[events.REPEATS] = record.repeats
     if record.stream:
         attributes[events.STREAM] = record.stream
     if record.culprit:

@@ -42,6 +42,9 @@ effect share the span of their intent, an undo is its child. Log records have no
 `{events.PARENT_SPAN_ID}`. Sorted by Timestamp they are the story in its order. A reflex that
 was asked for over the API goes on with the trace of the call, and its finding has a parent, too.
 
+**Storms.** A stream tells one finding a cooldown, a minute unless its policy says otherwise, never less than
+20 ms; the next one says in `{events.REPEATS}` how many records fired in between.
+
 **Repeats.** A record may be sent again after a crash or an unanswered request, always with the same
 `{events.LOG_RECORD_UID}`.
 """

@@ -12,7 +12,7 @@ import pytest
 
 from controlplane.link.config import Config
 from controlplane.plane.telemetry import events, forms
-from controlplane.plane.telemetry.console import MAX_WAITING, Console, Outlet, console_for
+from controlplane.plane.telemetry.console import BURST, MAX_WAITING, Console, Outlet, console_for
 from controlplane.plane.telemetry.describe import Severity
 from controlplane.plane.telemetry.logs import Logs
 from tests.unit.plane import told
@@ -95,6 +95,18 @@ def test_a_diagnostic_says_where_it_comes_from_and_what_went_wrong(pipe: tuple[i
     assert (found[events.LOGGER], found[events.EXCEPTION_TYPE]) == ("reflexarc.test", "ValueError")
     assert found[events.EXCEPTION_MESSAGE] == "invalid literal for int() with base 10: 'no number'"
     assert "test_console.py" in found[events.EXCEPTION_STACKTRACE]
+
+
+def test_people_are_told_no_more_than_they_can_read(pipe: tuple[int, int]) -> None:
+    console = Console(forms.text, Outlet(pipe[1]), LOGS, "info", for_people=True)
+    for number in range(BURST + 100):
+        console.tell(stored(told.effect(), number))
+    console._arrival_s -= 1  # a second later
+    console.tell(stored(told.effect()))
+    console.close()
+    lines = os.read(pipe[0], 1 << 16).splitlines()
+    assert BURST <= len(lines) - 2 < BURST + 100
+    assert lines[-2] == b"... and %d more records" % (BURST + 101 - (len(lines) - 1))
 
 
 def test_a_reader_that_stands_still_holds_up_nobody(pipe: tuple[int, int]) -> None:
