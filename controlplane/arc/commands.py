@@ -20,6 +20,7 @@ from controlplane.link.faults import problems
 from controlplane.link.frames import (
     ApplyRule,
     Audited,
+    CloseBreaker,
     Command,
     DeleteRule,
     Done,
@@ -73,11 +74,8 @@ class Commands:
                 return self._status()
             case Ping():
                 return Done()
-            case ListStreams():
-                return self._streams.page(max(0, command.offset))
-            case ListRules():
-                budgets = self._streams.budgets(time.monotonic_ns())
-                return rules_page(self._book, self._engine, budgets, self._missing, max(0, command.offset))
+            case ListStreams() | ListRules():
+                return self._list(command)
             case SegmentMoved():
                 return Done(changed=int(self._journal.moved(command.segment)))
             case Trigger():
@@ -87,7 +85,7 @@ class Commands:
             case _:
                 return self._change(command)
 
-    def _change(self, command: ApplyRule | DeleteRule | SetMode | UndoActs) -> Result:
+    def _change(self, command: ApplyRule | DeleteRule | SetMode | UndoActs | CloseBreaker) -> Result:
         match command:
             case ApplyRule():
                 return self._apply(command)
@@ -97,8 +95,17 @@ class Commands:
                 return self._set_mode(command)
             case UndoActs():
                 return self._undo(command)
+            case CloseBreaker():
+                return self._close_breaker(command)
             case _:
                 assert_never(command)
+
+    def _list(self, command: ListStreams | ListRules) -> Result:
+        offset = max(0, command.offset)
+        if isinstance(command, ListStreams):
+            return self._streams.page(offset)
+        budgets = self._streams.budgets(time.monotonic_ns())
+        return rules_page(self._book, self._engine, budgets, self._missing, offset)
 
     def _apply(self, command: ApplyRule) -> Result:
         found = problems(command.rule)
@@ -134,7 +141,6 @@ class Commands:
     def _set_mode(self, command: SetMode) -> Result:
         if not command.rule:
             self._engine.mode = command.mode
-            self._engine.breaker.close("")
             self._changed("mode.changed", command.mode, command.actor)
             return Done(changed=1)
         rule = self._book.find(command.rule)
@@ -144,8 +150,14 @@ class Commands:
         if found:
             return Refused("forbidden", f"policy {rule.name!r}: {'; '.join(found)}")
         self._book.set_mode(rule.name, command.mode)
-        self._engine.breaker.close(rule.name)
         self._changed("policy.mode_changed", f"{rule.name}: {command.mode}", command.actor)
+        return Done(changed=1)
+
+    def _close_breaker(self, command: CloseBreaker) -> Result:
+        if not self._engine.breaker.close(command.rule):
+            whose = f"of policy {command.rule!r}" if command.rule else "of the node"
+            return Refused("not_found", f"the breaker {whose} is not open")
+        self._changed("breaker.closed", command.rule or "node", command.actor)
         return Done(changed=1)
 
     def _undo(self, command: UndoActs) -> Result:

@@ -16,8 +16,8 @@ from controlplane.arc.loop import Loop
 from controlplane.arc.reflex.by_hand import ByHand
 from controlplane.arc.reflex.engine import Engine
 from controlplane.arc.reflex.evidence import comm_of
-from controlplane.arc.reflex.guards import Protection
 from controlplane.arc.reflex.plans import Acts
+from controlplane.arc.reflex.protection import Protection
 from controlplane.arc.reflex.victims import Victim
 from controlplane.link.faults import step_faults
 from controlplane.link.frames import Refused, Result, Trigger, Triggered

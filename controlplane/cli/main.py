@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "act": "do one act by hand",
     "undo": "undo acts in force now",
     "table": "from what is felt to what is done about it",
+    "pki": "certificates for management over TLS",
     "record": "write what is felt to a file, for replay",
     "replay": "run policies over recorded values",
 }

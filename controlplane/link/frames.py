@@ -88,6 +88,13 @@ class Trigger(_Command, frozen=True, kw_only=True):
     parent_id: bytes = b""
 
 
+class CloseBreaker(_Command, frozen=True, kw_only=True):
+    """Let a rule act again whose breaker is open, with a new budget; without `rule`, the node's."""
+
+    rule: str = ""
+    actor: str = ""
+
+
 class SegmentMoved(_Command, frozen=True, kw_only=True):
     """The plane has a synced copy of this sealed segment: the arc may delete its own."""
 
@@ -117,6 +124,7 @@ Command = (
     | SetMode
     | UndoActs
     | Trigger
+    | CloseBreaker
     | SegmentMoved
     | Audited
     | Noticed

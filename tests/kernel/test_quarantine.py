@@ -30,6 +30,7 @@ from tests.kernel.networks import (
     server,
     tables,
 )
+from tests.kernel.test_hot_path import SLACK, blocks_kept_by
 from tests.kernel.test_recover import intent_on, leave_journal
 from tests.namespaces import own_namespace
 
@@ -108,6 +109,12 @@ def test_those_below_are_cut_off_and_others_are_not(
     assert (inner.reaches(*THERE), outer.reaches(*THERE)) == ([False, False], [True, True])
     act.undo(Victim(cgroup.id, cgroup.path), changes)
     assert inner.reaches(*THERE) == [True, True]
+
+
+def test_those_above_are_not_cut_off(cgroup: TestCgroup, below: TestCgroup) -> None:
+    outer, inner = Talker(cgroup), Talker(below)
+    done(acting(cgroup), below)
+    assert (inner.reaches(*THERE), outer.reaches(*THERE)) == ([False, False], [True, True])
 
 
 def test_nobody_reaches_a_cgroup_that_is_cut_off(
@@ -248,3 +255,41 @@ def test_what_is_made_reads_as_it_is_meant(cgroup: TestCgroup) -> None:
     found = json.loads(run("nft", "-j", "list", "ruleset"))["nftables"]
     hooks = {(each["chain"].get("hook"), each["chain"].get("prio")) for each in found if "chain" in each}
     assert hooks == {("input", -300), ("output", -300), (None, None)}
+
+
+def test_a_cgroup_that_is_gone_is_not_cut_off(cgroup: TestCgroup) -> None:
+    act, victim = acting(cgroup), Victim(cgroup.id, cgroup.path)
+    with pytest.raises(ProcessLookupError):
+        act.must_open(victim, CUT)
+    act.prepare(cgroup.id, CUT)
+    cgroup.remove()
+    with pytest.raises(OSError, match="No such device"):
+        act.must_open(victim, CUT)
+    act.forget(cgroup.id)
+    with pytest.raises(OSError, match="Stale"):
+        act.must_open(victim, CUT)
+    assert tables() == []
+
+
+def test_two_reflexes_have_a_table_each(cgroup: TestCgroup) -> None:
+    talking = Talker(cgroup)
+    act, victim = acting(cgroup), Victim(cgroup.id, cgroup.path)
+    first, second = done(act, cgroup), done(act, cgroup)
+    act.undo(victim, first)
+    assert (len(tables()), talking.reaches(THERE[0])) == (1, [False])
+    act.undo(victim, second)
+    assert (tables(), talking.reaches(THERE[0])) == ([], [True])
+
+
+def test_cutting_off_keeps_no_memory(cgroup: TestCgroup) -> None:
+    Talker(cgroup)
+    act, victim = acting(cgroup), Victim(cgroup.id, cgroup.path)
+
+    def call() -> None:
+        opened = act.must_open(victim, CUT)
+        act.must_apply(opened)
+        act.must_have(victim, opened.changes)
+        act.must_release(opened)
+        act.undo(victim, opened.changes)
+
+    assert blocks_kept_by(call, 300, 300) < SLACK

@@ -97,10 +97,13 @@ class Namespaces:
         raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
 
     def _is_in(self, pid: str, namespace: int, protocol: int) -> bool:
+        path = f"/proc/{pid}/ns/net".encode()
         try:
-            return self._must_enter(f"/proc/{pid}/ns/net".encode(), namespace, protocol)
-        except (FileNotFoundError, ProcessLookupError):
+            found = os.stat(path).st_ino == namespace
+        except OSError:
+            # It has ended, or is none of those that this process may look at.
             return False
+        return found and self._must_enter(path, namespace, protocol)
 
     def _must_first(self, cgroup: int) -> int:
         """A process of it, or of the cgroups below it; raises ProcessLookupError where there is none."""

@@ -8,8 +8,8 @@ from controlplane.arc.monitor.streams import NOBODY
 from controlplane.arc.monitor.tests import RateTest
 from controlplane.arc.reflex.acts import AbsentError
 from controlplane.arc.reflex.engine import Engine
-from controlplane.arc.reflex.guards import Protection
 from controlplane.arc.reflex.plans import Acts, Rung, then
+from controlplane.arc.reflex.protection import Protection
 from controlplane.arc.reflex.telling import Evidence, Reflex
 from controlplane.arc.reflex.victims import Victim
 from controlplane.link.records import Change, Guard
@@ -39,8 +39,8 @@ class ByHand:
         act = self._acts.get((step.act, bool(victim.pid)))
         if act is None:
             return Preview(guard="absent", detail=f"{step.act} cannot be done here")
-        if self._protection.must_forbid(victim):
-            return Preview(guard="protected")
+        if protected := self._protection.must_forbid(victim, rule_of(victim, step)):
+            return Preview(guard="protected", detail=protected)
         if act.irreversible and not self._engine.breaker.allows(BY_HAND, time.monotonic_ns()):
             return Preview(guard="breaker")
         if self._engine.holdings.full and not act.irreversible:
@@ -75,13 +75,14 @@ def gentle(step: Step) -> Step:
 
 
 def rule_of(victim: Victim, step: Step) -> Rule:
-    """What it would be as a policy."""
+    """What it would be as a policy. Its scope names the victim, as the person did."""
     return Rule(
         name=BY_HAND,
         signal=BY_HAND,
         per="process" if victim.pid else "cgroup",
-        scope=Scope(node=True),
+        scope=Scope(cgroups=(victim.path,)),
         test=Rate(1, 1),
         ladder=(step,),
+        on_loss="open",
         mode="enforce",
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from controlplane.arc.reflex.engine import Engine
 from controlplane.arc.reflex.jobs import Doing, Job, Jobs
 from controlplane.arc.reflex.journal import Journal
-from controlplane.arc.reflex.telling import Reflex, must_effect, must_outcome
+from controlplane.arc.reflex.telling import must_effect, must_outcome
 from controlplane.link.errands import Report
 from controlplane.link.records import Intent, Reason, Undo
 from controlplane.link.rules import Rule
@@ -28,28 +28,21 @@ class Finishing:
         else:
             error = report.error and (report.detail or report.error)
             self._journal.must_append(undo_of(job.intent, job.reason, job.actor, error))
-            self._engine.tally(job.intent.act, "undone")
+            self._engine.tallies.must_tally(job.intent.act, "undone")
 
     def _done(self, job: Doing, report: Report) -> None:
         reflex, intent = job.reflex, job.intent
         now = time.monotonic_ns()
         self._journal.must_append(must_outcome(reflex, intent, now, report.error, report.detail))
-        self._engine.tally(intent.act, "failed" if report.error else "done")
+        self._engine.tallies.must_tally(intent.act, "failed" if report.error else "done")
         if report.in_effect:
             self._journal.must_append(must_effect(reflex, intent.span_id, intent.act, now))
         if report.deleted:
-            self._engine.tally(intent.act, "deleted", report.deleted)
+            self._engine.tallies.must_tally(intent.act, "deleted", report.deleted)
         if intent.changes:
             self._engine.keep(job, failed=bool(report.error))
         if intent.act == "evidence":
-            self._go_on(reflex)
-
-    def _go_on(self, reflex: Reflex) -> None:
-        """Evidence was taken, or could not be: steps that waited for it are taken."""
-        reflex.gathering -= 1
-        waiting, reflex.waiting = reflex.waiting, ()
-        for rung in waiting:
-            self._engine.take(reflex, rung)
+            self._engine.go_on(reflex)
 
 
 def undo_of(intent: Intent, reason: Reason, actor: str, error: str) -> Undo:

@@ -36,7 +36,7 @@ _NUMBER: Final = struct.Struct("=i")
 _ID: Final = struct.Struct("=Q")
 _LEVEL: Final = struct.Struct(">I")
 _HANDLE: Final = struct.Struct("=I")
-TAKEN: Final = "it has a queueing discipline already, of somebody else's"
+TAKEN: Final = "the interface has a queueing discipline already"
 LOST: Final = frozenset({errno.ENOENT, errno.EINVAL})
 """What the kernel says of an object that is no longer there, or of a discipline with another handle."""
 

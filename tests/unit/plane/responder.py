@@ -71,19 +71,21 @@ class Responder:
             case frames.SetMode(mode=mode):
                 self.status = msgspec.structs.replace(self.status, mode=mode)
                 return frames.Done(1)
+            case frames.SegmentMoved() | frames.Ping() | frames.Audited() | frames.Noticed():
+                return frames.Done()
+            case _:
+                return self._do(command)
+
+    def _do(self, command: frames.UndoActs | frames.Trigger | frames.CloseBreaker) -> frames.Result:
+        match command:
             case frames.UndoActs():
                 undone = len(self.status.in_force)
                 self.status = msgspec.structs.replace(self.status, in_force=())
                 return frames.Done(undone)
             case frames.Trigger():
                 return self._trigger(command)
-            case frames.SegmentMoved() | frames.Ping() | frames.Audited() | frames.Noticed():
-                return frames.Done()
-
-    def _delete(self, name: str) -> frames.Result:
-        if self.rules.pop(name, None) is None:
-            return frames.Refused("not_found", f"no policy is called {name}", "see `reflexarc policies`")
-        return frames.Done(1)
+            case frames.CloseBreaker(rule=rule):
+                return self._close_breaker(rule)
 
     def _trigger(self, command: frames.Trigger) -> frames.Result:
         if command.path == "/protected" and not command.dry_run:
@@ -104,6 +106,19 @@ class Responder:
         if not dry_run:
             self.rules[rule.name] = rule
         return frames.Done(1, "new" if before is None else "unchanged" if before == rule else "replaces")
+
+    def _delete(self, name: str) -> frames.Result:
+        if name not in self.rules:
+            return frames.Refused("not_found", f"no policy is called {name}", "see `reflexarc policies`")
+        del self.rules[name]
+        return frames.Done(1)
+
+    def _close_breaker(self, rule: str) -> frames.Result:
+        if rule not in self.status.breaker_open:
+            return frames.Refused("not_found", "it is not open")
+        left = tuple(name for name in self.status.breaker_open if name != rule)
+        self.status = msgspec.structs.replace(self.status, breaker_open=left)
+        return frames.Done(1)
 
     @staticmethod
     def _page(items: list[T], offset: int) -> tuple[tuple[T, ...], int]:
