@@ -1,6 +1,7 @@
 """Quarantine and shape of a cgroup on the running kernel: packets are dropped, spared, and pass again."""
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from controlplane.arc.kernel.cgroups import Cgroups
 from controlplane.arc.kernel.namespaces import Namespaces
 from controlplane.arc.reflex.acts import AbsentError
-from controlplane.arc.reflex.network import NetworkAct, Prepared
+from controlplane.arc.reflex.network import FORBIDDEN, NetworkAct, Prepared
 from controlplane.arc.reflex.victims import Victim
 from controlplane.link.amounts import Amount
 from controlplane.link.messages import must_order
@@ -44,6 +45,26 @@ SPARED = (
 )
 CUT = Step("quarantine", for_ns=BRIEF_NS, allow=SPARED)
 SLOW = Step("shape", for_ns=BRIEF_NS, amounts=(Amount("rate", 800_000),))
+OPENING = """
+import os, sys
+from controlplane.arc.kernel.cgroups import Cgroups
+from controlplane.arc.kernel.namespaces import Namespaces
+from controlplane.arc.reflex.acts import AbsentError
+from controlplane.arc.reflex.network import NetworkAct, Prepared
+from controlplane.arc.reflex.victims import Victim
+from controlplane.link.messages import must_order
+from controlplane.link.rules import Step
+from controlplane.policy.messages import messages_of
+directory, path = sys.argv[1:]
+step, known = Step("quarantine"), Prepared()
+known.messages[must_order(step)] = messages_of(step)
+act = NetworkAct("quarantine", Namespaces(Cgroups(os.path.dirname(directory))), known)
+try:
+    act.must_open(Victim(os.stat(directory).st_ino, path), step)
+except AbsentError as absent:
+    print(absent.detail)
+"""
+"""The act on a cgroup, by a process of its own."""
 
 
 @pytest.fixture(autouse=True)
@@ -269,6 +290,13 @@ def test_a_cgroup_that_is_gone_is_not_cut_off(cgroup: TestCgroup) -> None:
     with pytest.raises(OSError, match="Stale"):
         act.must_open(victim, CUT)
     assert tables() == []
+
+
+def test_a_network_that_may_not_be_entered_is_told(cgroup: TestCgroup, peer: int) -> None:
+    Talker(cgroup, "nsenter", "-t", str(peer), "-n")
+    confined = ("setpriv", "--bounding-set", "-sys_admin", sys.executable, "-c", OPENING)
+    said = run(*confined, str(cgroup.directory), cgroup.path)
+    assert said == f"{FORBIDDEN}\n"
 
 
 def test_two_reflexes_have_a_table_each(cgroup: TestCgroup) -> None:
