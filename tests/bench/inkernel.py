@@ -18,7 +18,7 @@ from tests.bench.rows import ROWS, rule_for
 from tests.bench.testbed import cgroup, folder, watchdog
 
 COUNT: Final = 2000
-BLOCKS: Final = 10
+BLOCKS: Final = 5
 WARM_UP: Final = 10
 """Reflexes after each start that are not counted."""
 ACTS_A_SECOND: Final = 1000
