@@ -5,6 +5,7 @@ Rules come from files and from the plane; what is sent to the kernel is only eve
 
 import os
 from collections.abc import Callable, Iterable
+from typing import Literal
 
 from controlplane.arc.children import Child, spawn
 from controlplane.arc.loop import Loop
@@ -13,14 +14,16 @@ from controlplane.link.malformed import MALFORMED
 from controlplane.link.messages import ENCODER, PREPARED, Messages, Order, orders_of
 from controlplane.link.rules import Rule, Step
 
+Notice = Callable[[str, str, Literal["info", "error"]], None]
+
 
 class Encoding:
     """Keeps `prepared` up to the rules in force."""
 
-    def __init__(self, loop: Loop, prepared: Prepared, failed: Callable[[str], None]) -> None:
+    def __init__(self, loop: Loop, prepared: Prepared, notice: Notice) -> None:
         self._loop = loop
         self._prepared = prepared
-        self._failed = failed
+        self._notice = notice
         self._wanted: dict[Order, Step] = {}
         self._asked: dict[Order, Step] = {}
         self._output = -1
@@ -64,12 +67,13 @@ class Encoding:
             self._give_up(f"the encoder of messages ended with status {status} and without a result")
             return
         self._prepared.messages |= dict(zip(self._asked, answer, strict=True))
+        self._notice("messages.encoded", f"of {len(answer)} steps, which may act now", "info")
         self._encode()
 
     def _give_up(self, reason: str) -> None:
         """Until rules change again."""
         self._prepared.missing = reason
-        self._failed(reason)
+        self._notice("messages.failed", reason, "error")
 
 
 def read_answer(written: bytes) -> tuple[Messages, ...] | None:

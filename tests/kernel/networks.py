@@ -4,9 +4,7 @@
 """
 
 import contextlib
-import ctypes
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -16,8 +14,6 @@ from typing import Final
 
 from tests.kernel.conftest import TestCgroup, await_until
 
-CLONE_NEWNET: Final = 0x40000000
-LIBC: Final = ctypes.CDLL(None, use_errno=True)
 HERE: Final = ("10.77.0.1", "fd77::1")
 THERE: Final = ("10.77.0.2", "fd77::2")
 OTHER: Final = ("10.77.0.3", "fd77::3")
@@ -140,18 +136,6 @@ class Talker:
     def _answer(self) -> int:
         assert self.process.stdout is not None
         return int(self.process.stdout.readline())
-
-
-@contextlib.contextmanager
-def own_namespace() -> Iterator[None]:
-    """The calling thread, and all it starts, in a network namespace of its own."""
-    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    assert LIBC.unshare(CLONE_NEWNET) == 0
-    try:
-        yield
-    finally:
-        assert LIBC.setns(before, CLONE_NEWNET) == 0
-        os.close(before)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from controlplane.link.messages import must_order
 from controlplane.link.records import GuardRefused, Notice
 from controlplane.link.rules import NS, RuleSet, Step
 from tests.kernel.conftest import FORKER, TestCgroup, Turned, fork_in, fork_rule
-from tests.kernel.networks import own_namespace
+from tests.namespaces import own_namespace
 
 Turn = Callable[..., Turned]
 CUT = Step("quarantine", for_ns=NS)

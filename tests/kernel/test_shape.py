@@ -12,9 +12,10 @@ from controlplane.link.amounts import Amount
 from controlplane.link.records import Effect, GuardRefused, Outcome, Undo
 from controlplane.link.rules import Step
 from tests.kernel.conftest import TestCgroup, Turned, await_until, fork_rule
-from tests.kernel.networks import HERE, Talker, another_namespace, cable, discipline, own_namespace, run
+from tests.kernel.networks import HERE, Talker, another_namespace, cable, discipline, run
 from tests.kernel.test_quarantine import BRIEF_NS, acting, done, prepared
 from tests.kernel.test_recover import intent_on, leave_journal
+from tests.namespaces import own_namespace
 
 Turn = Callable[..., Turned]
 MBIT = 1_000_000
@@ -87,7 +88,7 @@ def test_a_discipline_of_somebody_else_is_left(
     turned = prepared(turn(fork_rule(cgroup, shape())))
     victim.fork()
     outcome = turned.await_record(Outcome)
-    assert (outcome.ok, outcome.error) == (False, "it has a queueing discipline already, of somebody else's")
+    assert (outcome.ok, outcome.error) == (False, "the interface has a queueing discipline already")
     assert discipline("west", inside) == ("pfifo", "7:")
 
 

@@ -48,16 +48,13 @@ class Namespaces:
     def must_find(self, cgroup: int, protocol: int) -> int:
         """The namespace of the first process of a cgroup, reached by a socket; raises OSError."""
         pid = self._must_first(cgroup)
-        there = os.open(b"/proc/%d/ns/net" % pid, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            # The pid may have been another's by then.
-            if self._must_first(cgroup) != pid:
-                raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
-            namespace = os.fstat(there).st_ino
-            if (namespace, protocol) not in self._sockets:
-                self._must_enter(there, namespace, protocol)
-        finally:
-            os.close(there)
+        path = b"/proc/%d/ns/net" % pid
+        namespace = os.stat(path).st_ino
+        # The pid may have been another's by then.
+        if self._must_first(cgroup) != pid:
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+        if (namespace, protocol) not in self._sockets and not self._must_enter(path, namespace, protocol):
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
         return namespace
 
     def must_socket(self, namespace: int, protocol: int) -> int:
@@ -100,17 +97,13 @@ class Namespaces:
         raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
 
     def _is_in(self, pid: str, namespace: int, protocol: int) -> bool:
+        path = f"/proc/{pid}/ns/net".encode()
         try:
-            there = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            found = os.stat(path).st_ino == namespace
         except OSError:
+            # It has ended, or is none of those that this process may look at.
             return False
-        try:
-            found = os.fstat(there).st_ino == namespace
-            if found:
-                self._must_enter(there, namespace, protocol)
-        finally:
-            os.close(there)
-        return found
+        return found and self._must_enter(path, namespace, protocol)
 
     def _must_first(self, cgroup: int) -> int:
         """A process of it, or of the cgroups below it; raises ProcessLookupError where there is none."""
@@ -125,24 +118,46 @@ class Namespaces:
         directory = self._cgroups.must_open(cgroup)
         try:
             for _, _, _, below in os.fwalk(".", dir_fd=directory):
-                procs = os.open("cgroup.procs", os.O_RDONLY | os.O_CLOEXEC, dir_fd=below)
-                try:
-                    line = os.read(procs, FIRST_LINE).partition(b"\n")[0]
-                finally:
-                    os.close(procs)
-                if line:
+                if line := first_line("cgroup.procs", below):
                     return int(line)
         finally:
             os.close(directory)
         return 0
 
-    def _must_enter(self, there: int, namespace: int, protocol: int) -> None:
-        """A socket made in the namespace of that descriptor; raises OSError."""
+    def _must_enter(self, path: bytes, namespace: int, protocol: int) -> bool:
+        """A socket made in a namespace, if that is what lies at `path`; raises OSError."""
+        there = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if os.fstat(there).st_ino != namespace:
+                return False
+            self._must_go(there)
+            try:
+                self._sockets[namespace, protocol] = open_netlink(protocol)
+            finally:
+                self._must_return()
+        finally:
+            os.close(there)
+        return True
+
+    def _must_go(self, there: int) -> None:
         if _setns(there, CLONE_NEWNET) < 0:
             code = ctypes.get_errno()
             raise OSError(code, os.strerror(code))
-        try:
-            self._sockets[namespace, protocol] = open_netlink(protocol)
-        finally:
-            if _setns(self._home, CLONE_NEWNET) < 0:
-                raise SystemExit("the arc cannot return to its own network namespace")
+
+    def _must_return(self) -> None:
+        if _setns(self._home, CLONE_NEWNET) < 0:
+            raise SystemExit("the arc cannot return to its own network namespace")
+
+
+def first_line(name: str, directory: int) -> bytes:
+    """Of a control file; empty when the cgroup is gone."""
+    try:
+        file = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+    except FileNotFoundError:
+        return b""
+    try:
+        return os.read(file, FIRST_LINE).partition(b"\n")[0]
+    except OSError:
+        return b""
+    finally:
+        os.close(file)

@@ -234,6 +234,7 @@ class Monitor:
                     self.calm(probe, place, test)
                 continue
             probe.firing = True
+            test.fired_ns = now_ns
             if now_ns >= test.quiet_until_ns:
                 who = place if place.cgroup else self.places.get(event.cgroup, NOBODY)
                 if place.cgroup or must_concern(probe.rule, who):
@@ -290,8 +291,8 @@ class Monitor:
         return probe
 
     def streams(self) -> int:
-        """Streams under test."""
-        return sum(len(probes) for place in self.places.values() for probes in place.probes.values())
+        """Streams under test. Not counted one by one: a scrape must not hold up the ring."""
+        return sum(budget.streams for budget in self.budgets.values())
 
     def _watches(self, place: Place) -> Watches:
         return self.confirming.watches(place.cgroup, place.path, place.signal, place.watches)

@@ -214,6 +214,7 @@ EVENTS: Final = (
     EventKind(events.PLANE_RESTARTED, "WARN", "the plane had died", ()),
     EventKind(events.SENSOR_DISABLED, "WARN", "a sensor cannot be loaded or attached", ()),
     EventKind(events.BASELINES_UNREADABLE, "WARN", "what streams had learned is lost", ()),
+    EventKind(events.MESSAGES_ENCODED, "INFO", "steps that act on networks may act from now on", ()),
     EventKind(events.MESSAGES_FAILED, "ERROR", "messages to the kernel's network could not be prepared", ()),
     EventKind(
         events.STREAM_ADAPTED,
@@ -229,6 +230,13 @@ EVENTS: Final = (
     EventKind(events.POLICY_DELETED, "INFO", "a policy was deleted over the API", (events.ACTOR,)),
     EventKind(events.POLICY_MODE_CHANGED, "INFO", "the mode of a policy was set", (events.ACTOR,)),
     EventKind(events.MODE_CHANGED, "INFO", "the mode of the node was set", (events.ACTOR,)),
+    EventKind(
+        events.BREAKER_OPENED,
+        "ERROR",
+        "a policy, or all of the node, did too much that cannot be undone, and may only observe",
+        (),
+    ),
+    EventKind(events.BREAKER_CLOSED, "INFO", "a breaker was closed, with a new budget", (events.ACTOR,)),
     EventKind(
         events.AUDIT,
         "INFO, WARN where it was refused or failed",
