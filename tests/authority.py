@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from controlplane.pki.certificates import Kind, Pair, Wanted, authority, issued
 from controlplane.pki.store import key_pem_of, pem_of
@@ -41,14 +42,38 @@ class Authority:
         self.pem = pem_of(self._pair.certificate)
 
     def issue(
-        self, name: str, kind: Kind = "client", *, since: timedelta = NOW, lifetime: timedelta = HOUR
+        self,
+        name: str,
+        kind: Kind = "client",
+        *,
+        since: timedelta = NOW,
+        lifetime: timedelta = HOUR,
+        rsa_key: bool = False,
     ) -> Shown:
         """A certificate made `since` now, which a negative time puts into the past."""
         spiffe = f"spiffe://{DOMAIN}/{name}" if kind == "client" else ""
         dns, addresses = ((HOST,), ("127.0.0.1",)) if kind == "server" else ((), ())
         wanted = Wanted(kind, name, lifetime, spiffe, dns, addresses)
         pair = issued(wanted, self._pair, datetime.now(UTC) + since)
+        if rsa_key:
+            return self._with_rsa(pair)
         return Shown(pair, pem_of(pair.certificate), key_pem_of(pair.key))
+
+    def _with_rsa(self, pair: Pair) -> Shown:
+        """The same with a key that `reflexarc pki` does not make."""
+        key = rsa.generate_private_key(65537, 2048)
+        old = pair.certificate
+        builder = x509.CertificateBuilder(
+            old.issuer,
+            old.subject,
+            key.public_key(),
+            old.serial_number,
+            old.not_valid_before_utc,
+            old.not_valid_after_utc,
+            [each for each in old.extensions if not isinstance(each.value, x509.SubjectKeyIdentifier)],
+        )
+        form = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        return Shown(pair, pem_of(builder.sign(self._pair.key, hashes.SHA256())), key.private_bytes(*form))
 
     def revoking(self, *revoked: Shown, until: timedelta = HOUR) -> bytes:
         """A list of revoked certificates."""

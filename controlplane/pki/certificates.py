@@ -79,20 +79,42 @@ def issued(wanted: Wanted, ca: Pair, now: datetime) -> Pair:
 def wanted_again(certificate: x509.Certificate) -> Wanted:
     """What would be an equal certificate, for as long. Raises PkiError for one that is not of this kind."""
     try:
-        uses = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        (kind,) = uses(certificate)
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         (name,) = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     except (x509.ExtensionNotFound, ValueError):
         raise PkiError("`reflexarc pki issue` has not made it", "renew it where it was made") from None
     uris = names.get_values_for_type(x509.UniformResourceIdentifier)
     return Wanted(
-        kind="server" if ExtendedKeyUsageOID.SERVER_AUTH in uses else "client",
+        kind="server" if kind == "server" else "client",
         name=str(name.value),
         lifetime=certificate.not_valid_after_utc - certificate.not_valid_before_utc - SKEW,
         spiffe=uris[0] if uris else "",
         dns=names.get_values_for_type(x509.DNSName),
         addresses=[str(address) for address in names.get_values_for_type(x509.IPAddress)],
     )
+
+
+def alternative_names(certificate: x509.Certificate) -> list[str]:
+    """URIs, then DNS names, then addresses; empty where it has none."""
+    for extension in certificate.extensions:
+        names = extension.value
+        if isinstance(names, x509.SubjectAlternativeName):
+            kinds = (x509.UniformResourceIdentifier, x509.DNSName, x509.IPAddress)
+            return [str(name) for kind in kinds for name in names.get_values_for_type(kind)]
+    return []
+
+
+def uses(certificate: x509.Certificate) -> list[str]:
+    """What its key may be used for: `ca`, `server`, `client`."""
+    known = {ExtendedKeyUsageOID.SERVER_AUTH: "server", ExtendedKeyUsageOID.CLIENT_AUTH: "client"}
+    found = []
+    for extension in certificate.extensions:
+        if isinstance(extension.value, x509.BasicConstraints) and extension.value.ca:
+            found.append("ca")
+        elif isinstance(extension.value, x509.ExtendedKeyUsage):
+            found += [known[use] for use in extension.value if use in known]
+    return found
 
 
 def _builder(

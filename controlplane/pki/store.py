@@ -1,4 +1,7 @@
-"""Certificates and keys as files: mode 0600 from the first moment, and what is there is never overwritten."""
+"""Certificates and keys as files: keys are 0600 from the first moment, and nothing is overwritten.
+
+Certificates are 0644, for everybody may know them and the daemon's own account has to.
+"""
 
 import os
 from contextlib import suppress
@@ -32,9 +35,9 @@ def key_pem_of(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 def write_pair(pair: Pair, stem: Path, owner: tuple[int, int] | None = None) -> None:
     """`stem`.key and `stem`.crt. Raises PkiError, and leaves nothing behind, where one is there already."""
-    _create(stem.with_name(stem.name + KEY), key_pem_of(pair.key), owner)
+    _create(stem.with_name(stem.name + KEY), 0o600, key_pem_of(pair.key), owner)
     try:
-        _create(stem.with_name(stem.name + CERTIFICATE), pem_of(pair.certificate), owner)
+        _create(stem.with_name(stem.name + CERTIFICATE), 0o644, pem_of(pair.certificate), owner)
     except PkiError:
         stem.with_name(stem.name + KEY).unlink()
         raise
@@ -85,14 +88,16 @@ def _contents(path: Path) -> bytes:
         raise PkiError(f"{path} cannot be read: {error.strerror}") from None
 
 
-def _create(path: Path, contents: bytes, owner: tuple[int, int] | None) -> None:
+def _create(path: Path, mode: int, contents: bytes, owner: tuple[int, int] | None) -> None:
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     except FileExistsError:
         raise PkiError(f"{path} is there already", "nothing is overwritten: move it away") from None
     except OSError as error:
         raise PkiError(f"{path} cannot be written: {error.strerror}") from None
     with os.fdopen(fd, "wb") as file:
+        # What umask took away, and never more.
+        os.fchmod(fd, mode)
         file.write(contents)
         if owner is not None:
             os.fchown(fd, *owner)

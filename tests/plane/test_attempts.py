@@ -1,128 +1,33 @@
 """Who tries to get in without being allowed: refused with the right code, journalled, nothing else changed.
 
-One real plane with everything that listens; each attempt as one call and as a stream. What the kernel refuses
-never reaches the plane, and is not journalled.
+Each attempt as one call and as a stream. What concerns UNIX sockets is in test_sockets.
 """
 
-import re
 import socket
 import ssl
 import warnings
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 from threading import Event
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 import grpc
 import pytest
 from grpc.experimental import session_cache
 
-from controlplane.link import frames
-from controlplane.link.config import Identity, Management
-from controlplane.link.records import Call
-from controlplane.wire import management_pb2 as pb
-from tests.authority import DOMAIN, HOST, HOUR, Authority, Shown, replace
-from tests.plane.running import GROUP, Node, Running, node, plane
-from tests.unit.plane.loop import LoopThread
-from tests.unit.plane.responder import STATUS
-
-Kind = Literal["unary", "stream"]
-PREFIX = "/reflexarc.v1.Management"
-LOOKS: dict[Kind, tuple[str, bytes]] = {
-    "unary": (f"{PREFIX}/GetStatus", pb.GetStatusRequest().SerializeToString()),
-    "stream": (f"{PREFIX}/Watch", pb.WatchRequest().SerializeToString()),
-}
-CHANGES = (frames.ApplyRule, frames.DeleteRule, frames.SetMode, frames.UndoActs)
-
-
-class World(NamedTuple):
-    """A plane, and everybody's certificates."""
-
-    loop: LoopThread
-    node: Node
-    running: Running
-    ours: Authority
-    admin: Shown
-    viewer: Shown
-    revoked: Shown
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.running.ports['management']}"
-
-    def ca(self) -> bytes:
-        return self.ours.pem
-
-
-@pytest.fixture(scope="module")
-def loop() -> Iterator[LoopThread]:
-    thread = LoopThread()
-    yield thread
-    thread.close()
-
-
-@pytest.fixture(scope="module")
-def world(loop: LoopThread) -> Iterator[World]:
-    ours = Authority()
-    admin, viewer, revoked = (ours.issue(name) for name in ("admin", "viewer", "revoked"))
-    server = ours.issue("node", "server")
-
-    @asynccontextmanager
-    async def serve() -> AsyncIterator[World]:
-        with node() as where:
-            folder = where.root / "tls"
-            server.write(folder / "tls")
-            replace(folder / "ca.crt", ours.pem)
-            replace(folder / "crl.pem", ours.revoking(revoked))
-            config = where.config(management=management(folder))
-            async with plane(where, config) as running:
-                yield World(loop, where, running, ours, admin, viewer, revoked)
-
-    with loop.entered(serve) as world:
-        yield world
-
-
-def management(folder: Path) -> Management:
-    return Management(
-        address="127.0.0.1:0",
-        cert=str(folder / "tls.crt"),
-        key=str(folder / "tls.key"),
-        client_ca=str(folder / "ca.crt"),
-        crl=str(folder / "crl.pem"),
-        viewer_group=GROUP,
-        identities=(
-            Identity(spiffe=f"spiffe://{DOMAIN}/admin", role="admin"),
-            Identity(spiffe=f"spiffe://{DOMAIN}/revoked", role="admin"),
-            Identity(spiffe=f"spiffe://{DOMAIN}/viewer", role="viewer"),
-            Identity(spiffe=f"spiffe://{DOMAIN}/late", role="admin"),
-            Identity(subject="CN=node", role="admin"),
-        ),
-    )
-
-
-def outcome(channel: grpc.Channel, method: str, body: bytes) -> str:
-    """The status a call ends with, or that a watch is in place. All kinds look alike on the wire."""
-    stub = channel.unary_stream(method, bytes, bytes)
-    call: Any = stub(body, timeout=10)
-    try:
-        call.initial_metadata()
-        if method.endswith("/Watch") and not call.done():
-            call.cancel()
-            return "OK"
-        list(call)
-    except grpc.RpcError as error:
-        return str(error.code().name)
-    return "OK"
-
-
-def over_tls(world: World, shown: Shown | None, kind: Kind, called: tuple[str, bytes] | None = None) -> str:
-    given = (shown.key, shown.certificate) if shown else (None, None)
-    credentials = grpc.ssl_channel_credentials(world.ca(), *given)
-    with grpc.secure_channel(world.address, credentials) as channel:
-        return outcome(channel, *(called or LOOKS[kind]))
+from controlplane.plane.api.aio_server import LIMITS, AioServer
+from controlplane.plane.api.audit import Audit
+from controlplane.plane.api.front_door import FrontDoor
+from controlplane.plane.api.identities import by_certificate
+from controlplane.plane.api.server import roles
+from controlplane.plane.api.tls import Credentials, Files
+from controlplane.plane.arc import Arc
+from controlplane.wire.methods import Role
+from tests.authority import DOMAIN, HOST, HOUR, Authority
+from tests.plane.world import LOOKS, PREFIX, UNDO, Kind, World, outcome, over_tls, says, unchanged
+from tests.unit.plane.responder import Responder
 
 
 def raw_tls(world: World, version: ssl.TLSVersion) -> str:
@@ -147,12 +52,12 @@ def raw_tls(world: World, version: ssl.TLSVersion) -> str:
 
 def plaintext(world: World, kind: Kind) -> str:
     with grpc.insecure_channel(world.address) as channel:
-        return outcome(channel, *LOOKS[kind])
+        return outcome(channel, *LOOKS[kind], world.tell)
 
 
 def on_the_health_port(world: World, kind: Kind) -> str:
     with grpc.insecure_channel(f"127.0.0.1:{world.running.ports['health']}") as channel:
-        return outcome(channel, *LOOKS[kind])
+        return outcome(channel, *LOOKS[kind], world.tell)
 
 
 def resumed(world: World, kind: Kind) -> str:
@@ -167,10 +72,10 @@ def resumed(world: World, kind: Kind) -> str:
         ("grpc.ssl_target_name_override", HOST),
     )
     with grpc.secure_channel(world.address, credentials, options) as channel:
-        assert outcome(channel, *LOOKS[kind]) == "OK"
+        assert outcome(channel, *LOOKS[kind], world.tell) == "OK"
     Event().wait((ends - datetime.now(UTC)).total_seconds() + 1.1)
     with grpc.secure_channel(world.address, credentials, options) as channel:
-        return outcome(channel, *LOOKS[kind])
+        return outcome(channel, *LOOKS[kind], world.tell)
 
 
 class Attempt(NamedTuple):
@@ -182,7 +87,6 @@ class Attempt(NamedTuple):
     """Found in `identity method code detail` of a refused call."""
 
 
-UNDO = (f"{PREFIX}/Undo", pb.UndoRequest(all=True).SerializeToString())
 ATTEMPTS = {
     "no TLS": Attempt(plaintext, "UNAVAILABLE", "TLS handshake: wrong version number"),
     "TLS 1.0": Attempt(lambda w, _: raw_tls(w, ssl.TLSVersion.TLSv1), "refused", "unsupported protocol"),
@@ -238,23 +142,6 @@ ATTEMPTS = {
 }
 
 
-@contextmanager
-def unchanged(world: World) -> Iterator[None]:
-    """The arc is asked to change nothing, and whoever may look sees the same as before."""
-    heard = len(world.running.responder.commands)
-    assert world.running.responder.status == STATUS
-    yield
-    since = world.running.responder.commands[heard:]
-    assert not [command for command in since if isinstance(command, CHANGES)]
-    assert world.running.responder.status == STATUS
-    assert over_tls(world, world.admin, "unary") == "OK"
-
-
-def says(wanted: str, call: Call) -> bool:
-    text = f"{call.identity} {call.method} {call.code} {call.detail}"
-    return call.outcome == "refused" and re.search(wanted, text) is not None
-
-
 @pytest.mark.parametrize("kind", ["unary", "stream"])
 @pytest.mark.parametrize("name", ATTEMPTS)
 def test_refused(world: World, name: str, kind: Kind) -> None:
@@ -264,3 +151,39 @@ def test_refused(world: World, name: str, kind: Kind) -> None:
         assert attempt.run(world, kind) == attempt.sees
         call = world.loop.run(world.running.journalled(partial(says, attempt.journalled)))
     assert attempt.sees in ("refused", "UNAVAILABLE") or call.origin.startswith("ipv4:127.0.0.1")
+
+
+@pytest.mark.parametrize("kind", ["unary", "stream"])
+def test_a_method_without_an_option(world: World, kind: Kind) -> None:
+    """None of ours lacks one, which another test shows: so it is registered here, behind the same door."""
+    folder = world.node.root / "tls"
+    files = Files(*(str(folder / name) for name in ("tls.crt", "tls.key", "ca.crt")))
+    method = f"/t.T/{kind}"
+
+    async def never(_request: bytes, _context: object) -> bytes:
+        raise AssertionError("it was called")
+
+    @asynccontextmanager
+    async def serve() -> AsyncIterator[tuple[int, Responder]]:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        responder = Responder(theirs)
+        async with Arc(ours) as arc:
+            credentials = Credentials(files)
+            identify = by_certificate({f"spiffe://{DOMAIN}/admin": Role.ADMIN}, credentials.revoked)
+            server = AioServer([FrontDoor(roles(), identify, Audit(arc))], LIMITS)
+            server.register("t.T", {kind: grpc.unary_unary_rpc_method_handler(never)})
+            port = server.listen("127.0.0.1:0", credentials.for_grpc())
+            await server.start()
+            yield port, responder
+            await server.stop()
+            responder.close()
+
+    given = grpc.ssl_channel_credentials(world.ca(), world.admin.key, world.admin.certificate)
+    with (
+        world.loop.entered(serve) as (port, responder),
+        grpc.secure_channel(f"127.0.0.1:{port}", given) as channel,
+    ):
+        assert outcome(channel, method, b"", world.tell) == "PERMISSION_DENIED"
+    (call,) = responder.calls
+    assert says(f"/admin {method} PERMISSION_DENIED nobody may call this method", call)
+    assert responder.commands == []

@@ -76,7 +76,7 @@ async def audited() -> AsyncIterator[tuple[Audit, Responder]]:
     responder = Responder(theirs)
     async with Arc(ours) as arc:
         yield Audit(arc), responder
-    responder.close()
+        responder.close()
 
 
 @contextmanager
