@@ -4,6 +4,7 @@ import os
 import select
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -49,6 +50,10 @@ def segments(turned: Turned) -> int:
         os.close(directory)
 
 
+def has_more(turned: Turned, than: int) -> bool:
+    return segments(turned) > than
+
+
 def test_while_time_only_passes_it_is_silent() -> None:
     clock = WallClock()
     try:
@@ -62,11 +67,11 @@ def test_a_segment_is_begun_when_the_clock_is_set(
     turn: Callable[..., Turned], wall_clock: Callable[[float], None]
 ) -> None:
     turned = turn()
-    before, begun = newest(turned), segments(turned)
+    before = newest(turned)
     for number in (1, 2):
-        wall_clock(HOUR_S)
-        turned.turn_until(lambda: segments(turned) > begun)
         begun = segments(turned)
+        wall_clock(HOUR_S)
+        turned.turn_until(partial(has_more, turned, begun))
         turned.arc._notice("test.noticed", "after the clock was set")
         after = newest(turned)
         moved_s = (after.wall_offset_ns - before.wall_offset_ns) / 1e9
