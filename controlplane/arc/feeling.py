@@ -11,7 +11,8 @@ from controlplane.arc.kernel.sources import Follower
 from controlplane.arc.monitor.bookmaker import Bookmaker
 from controlplane.arc.monitor.streams import Monitor, Place, must_place_number
 from controlplane.arc.reflex.engine import Engine
-from controlplane.arc.reflex.guards import Protection
+from controlplane.arc.reflex.protection import Protection
+from controlplane.arc.reflex.telling import must_text
 from controlplane.link.signals import BY_NAME, Known, Signal
 
 # A member of an enum is found slower than a constant.
@@ -83,7 +84,7 @@ class Feeling:
                 follower.forget(event.cgroup)
         elif kind == PROTECTED:
             path = self._cgroups.path_of(event.cgroup)
-            self._protection.add(event.pid, event.start_ns, path)
+            self._protection.add(event.pid, event.start_ns, must_text(event.comm), path)
             self.protected(event, path)
         elif kind == ACTED:
             self._events[event.signal] += 1
@@ -126,6 +127,7 @@ class Feeling:
         if path is None:
             return None
         place = self._monitor.name(cgroup, path)
+        self._protection.born(cgroup, path)
         self._engine.prepare(place)
         for follower in self.followers:
             follower.born(cgroup, path)

@@ -35,6 +35,8 @@ _NOTICES: dict[str, dict[str, str | int | float | bool]] = {
     "policy.deleted": {"actor": "uid:1000"},
     "policy.mode_changed": {"actor": "uid:1000"},
     "mode.changed": {"actor": "uid:1000"},
+    "breaker.opened": {},
+    "breaker.closed": {"actor": "uid:1000"},
     "tls.rotated": {},
     "tls.refused": {},
     "audit.dropped": {"count": 3},
@@ -50,7 +52,7 @@ _CALL = Call(
     code="OK",
     detail="as it was said",
 )
-_FAILED = ("policy.rejected", "messages.failed")
+_FAILED = ("policy.rejected", "messages.failed", "breaker.opened")
 _WARNED = (
     "arc.recovered",
     "arc.not_realtime",

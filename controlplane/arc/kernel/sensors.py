@@ -38,6 +38,7 @@ GATE_BETS: Final = 4
 """Of bpf/events.h."""
 
 CLOCK_MONOTONIC_COARSE: Final = 6
+LAST_LOSS: Final = int(Counter.LAST_LOSS).to_bytes(4, "little")
 
 NUMBERS: Final[dict[str, int]] = {
     signal.name: Signal[signal.name.replace(".", "_").upper()].value for signal in SIGNALS
@@ -55,6 +56,7 @@ class Sensor:
         """All that compiler, libbpf and verifier said of it when it could not be loaded."""
         self.signals = signals
         self._loaded: Loaded | None = None
+        self._losses: Map | None = None
 
     def load(self, path: str, shared: dict[str, int], ring_bytes: int) -> None:
         """Load and attach an object; on failure the sensor keeps the reason and nothing stays attached."""
@@ -76,6 +78,7 @@ class Sensor:
 
     def _take(self, loaded: Loaded, shared: dict[str, int]) -> None:
         self._loaded = loaded
+        self._losses = Map(loaded.map_fd("counters"), 4, 8 * possible_cpus())
         for name in loaded.shares:
             if name not in shared:
                 # One of their own: a sensor may be closed before the others.
@@ -89,6 +92,13 @@ class Sensor:
     def map_fd(self, name: str) -> int | None:
         """Descriptor of one of the sensor's own maps; None while it is disabled."""
         return None if self._loaded is None else self._loaded.map_fd(name)
+
+    def last_loss(self) -> int:
+        """When an event of it was last lost, in monotonic nanoseconds; 0 when none was."""
+        if self._losses is None:
+            return 0
+        found = self._losses.lookup(LAST_LOSS)
+        return max(memoryview(found).cast("Q")) if found else 0
 
     def rest(self, *, resting: bool) -> None:
         """Detach while no rule asks for its signals: a hook costs time even if its program does nothing."""
@@ -133,7 +143,7 @@ class Sensor:
         """Detach and unload."""
         if self._loaded is not None:
             self._loaded.close()
-            self._loaded = None
+            self._loaded = self._losses = None
 
 
 def _losses(counted: list[int]) -> dict[str, int]:
@@ -172,6 +182,7 @@ class Sensors:
             *(Sensor(name, self._signals_of(name)) for name in NAMES),
             *(Sensor(sensor.name, self._signals_of(sensor.name)) for sensor in own),
         ]
+        self._by_signal = {name: sensor for sensor in self._objects for name in sensor.signals}
         self._load_all(own)
         if not self._shared:
             raise LibbpfError(0, "; ".join(f"{sensor.name}: {sensor.reason}" for sensor in self._objects))
@@ -219,6 +230,11 @@ class Sensors:
             if sensor.name == name:
                 return sensor
         raise KeyError(name)
+
+    def last_loss(self, signal: str) -> int:
+        """When an event of a signal's sensor was last lost; 0: none was, or it takes no room in the ring."""
+        sensor = self._by_signal.get(signal)
+        return sensor.last_loss() if sensor is not None else 0
 
     def logs(self) -> Iterator[tuple[str, str]]:
         """All that was said of each sensor that is disabled."""

@@ -231,6 +231,13 @@ EVENTS: Final = (
     EventKind(events.POLICY_MODE_CHANGED, "INFO", "the mode of a policy was set", (events.ACTOR,)),
     EventKind(events.MODE_CHANGED, "INFO", "the mode of the node was set", (events.ACTOR,)),
     EventKind(
+        events.BREAKER_OPENED,
+        "ERROR",
+        "a policy, or all of the node, did too much that cannot be undone, and may only observe",
+        (),
+    ),
+    EventKind(events.BREAKER_CLOSED, "INFO", "a breaker was closed, with a new budget", (events.ACTOR,)),
+    EventKind(
         events.AUDIT,
         "INFO, WARN where it was refused or failed",
         "a call that changes something: before, and how it went; or one that was refused",

@@ -7,10 +7,9 @@ import pytest
 
 from controlplane.link.amounts import BEST_EFFORT, Amount
 from controlplane.link.faults import faults, problems
+from controlplane.link.globs import MAX_GLOB, MAX_GLOBS
 from controlplane.link.rules import (
     MAX_ALLOWED_NS,
-    MAX_GLOB,
-    MAX_GLOBS,
     MAX_LADDER,
     MAX_LEVEL,
     MAX_SPAN_NS,
