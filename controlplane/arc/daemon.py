@@ -45,6 +45,7 @@ from controlplane.arc.reflex.taking_up import TakingUp
 from controlplane.arc.rehearsal import rehearse
 from controlplane.arc.rulebook import RuleBook
 from controlplane.arc.runtime import RuntimeFolder
+from controlplane.arc.self_budget import SelfBudget
 from controlplane.link.config import Config
 from controlplane.link.frames import COMMANDS, ENCODER, Changed, Reply, Status
 from controlplane.link.malformed import MALFORMED
@@ -123,6 +124,10 @@ class Arc:
         self._gathering = Gathering(
             *(self.engine.held, self._monitor, self._streams.of, self.journal.must_append, breathe)
         )
+        self._self_budget = SelfBudget(
+            *(boot.config.self_budget, self._sensors, self._feeling.records, self._notice)
+        )
+        self.engine.unfelt = self._sensors.unfelt
         self._commands = self._make_commands()
         self._policies: PolicyFolder | None = None
         self._health: dict[str, tuple[bool, str]] = {}
@@ -204,6 +209,7 @@ class Arc:
         self._put_rules_in_force()
         self._armed_ns = time.monotonic_ns()
         self._tell_armed()
+        self._self_budget.begin(self._armed_ns)
         if unreadable:
             self._notice("baselines.unreadable", f"{unreadable}; streams are learned anew", "warn")
         self._settle(0)
@@ -234,7 +240,11 @@ class Arc:
         self._baselines.tend(now)
         self._gathering.tell(now)
         self._errands.tend(now)
-        dues = (self.engine.next_due(), self._errands.next_due(), self._plane.next_start_ns)
+        self._self_budget.tend(now)
+        dues = (
+            *(self.engine.next_due(), self._errands.next_due(), self._plane.next_start_ns),
+            self._self_budget.next_due(),
+        )
         self._timer.must_arm(min((due for due in dues if due), default=0))
         if self.journal.dirty:
             self.journal.dirty = False
