@@ -56,11 +56,11 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
     os.close(fd)
 
 
-def blocks_kept_by(call: Called, times: int = TIMES) -> int:
+def blocks_kept_by(call: Called, times: int = TIMES, warm_up: int = WARM_UP) -> int:
     """Difference in allocated blocks over many calls, after some to warm up."""
     gc.collect()
     gc.disable()
-    for _ in range(WARM_UP):
+    for _ in range(warm_up):
         call()
     before = sys.getallocatedblocks()
     for _ in range(times):

@@ -59,6 +59,7 @@ def test_for_people(ask: Ask) -> None:
         (Step("limit-pids", for_ns=NS, amounts=(Amount("more", 5),)), "limit-pids more 5 for 1s"),
         (Step("limit-io", for_ns=NS, amounts=(Amount("read", 10_000),)), "limit-io read 10000B/s for 1s"),
         (Step("kill", grace_ns=2 * NS), "kill with 2s of grace"),
+        (Step("deny", for_ns=NS, what="connect"), "deny connect for 1s"),
     ],
 )
 def test_steps_in_words(ask: Ask, plane: Served, step: Step, words: str) -> None:
