@@ -1,5 +1,6 @@
 """The arc beyond its budget sheds the dearest sensor, says so, and lets it back when there is room."""
 
+import time
 from collections.abc import Callable
 
 from controlplane.arc.self_budget import WINDOW_NS
@@ -20,6 +21,11 @@ class Clock:
         return self.used_ns
 
 
+def later() -> int:
+    """A time at which the arc's own wake-ups do not come in between."""
+    return time.monotonic_ns() + 3600 * NS
+
+
 def told(turned: Turned, name: str) -> list[str]:
     return [notice.text for notice in turned.of(Notice) if notice.name == name]
 
@@ -29,7 +35,7 @@ def test_shed_told_and_restored(turn: Turn, cgroup: TestCgroup) -> None:
     arc, clock = turned.arc, Clock()
     budget = arc._self_budget
     budget._used = clock
-    budget.begin(start := NS)
+    budget.begin(start := later())
     process = cgroup.run(*FORKER)
     fork_in(process, 5)
     turned.await_record(Finding)
@@ -69,7 +75,7 @@ def test_one_that_is_shed_again_stays_so_for_longer(turn: Turn, cgroup: TestCgro
     arc, clock = turned.arc, Clock()
     budget = arc._self_budget
     budget._used = clock
-    budget.begin(now := NS)
+    budget.begin(now := later())
     process = cgroup.run(*FORKER)
     for windows in (1, 2, 4):
         arc._feeling.records[1] += 1
@@ -89,7 +95,7 @@ def test_with_nothing_felt_nothing_is_shed(turn: Turn, cgroup: TestCgroup) -> No
     turned = turn(fork_rule(cgroup, Step("observe"), name="forks"))
     budget, clock = turned.arc._self_budget, Clock()
     budget._used = clock
-    budget.begin(NS)
+    budget.begin(start := later())
     clock.used_ns = WINDOW_NS
-    budget.tend(NS + WINDOW_NS)
+    budget.tend(start + WINDOW_NS)
     assert told(turned, "sensor.shed") == []
