@@ -14,7 +14,7 @@
 #define BET_SLOTS 10240
 #define OWN_PROCESSES 2
 #define PLACES 16
-#define BREAKER_TIMES 32
+#define BREAKER_TIMES 1024
 
 /* Of `open` of a gate. */
 #define GATE_OPEN 1

@@ -5,7 +5,7 @@ command names a file or a program.
 """
 
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable, Mapping
 from typing import assert_never
 
 import msgspec
@@ -15,6 +15,7 @@ from controlplane.arc.reflex.journal import Journal
 from controlplane.arc.reflex.taking_up import TakingUp
 from controlplane.arc.rulebook import RuleBook
 from controlplane.arc.status import StreamReader, rules_page
+from controlplane.arc.triggering import Triggering
 from controlplane.link.faults import problems
 from controlplane.link.frames import (
     ApplyRule,
@@ -33,6 +34,7 @@ from controlplane.link.frames import (
     SegmentMoved,
     SetMode,
     Status,
+    Trigger,
     UndoActs,
 )
 from controlplane.link.placing import misplaced
@@ -48,18 +50,20 @@ class Commands:
         engine: TakingUp,
         journal: Journal,
         streams: StreamReader,
-        signals: Container[str],
-        missing: dict[str, str],
+        signals: Mapping[str, str],
+        triggering: Triggering,
         status: Callable[[], Status],
         changed: Callable[[str, str, str], None],
     ) -> None:
+        """`signals`: those there are, each with the reason why it is not felt, empty where it is."""
         self._book = book
         self._engine = engine
         self._journal = journal
         self._auditing = Auditing(journal.must_append)
         self._streams = streams
         self._signals = signals
-        self._missing = missing
+        self._missing = {name: reason for name, reason in signals.items() if reason}
+        self._triggering = triggering
         self._status = status
         self._changed = changed
 
@@ -74,6 +78,8 @@ class Commands:
                 return self._list(command)
             case SegmentMoved():
                 return Done(changed=int(self._journal.moved(command.segment)))
+            case Trigger():
+                return self._triggering.answer(command)
             case Audited() | Noticed():
                 return self._auditing.tell(command)
             case _:

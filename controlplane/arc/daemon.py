@@ -45,6 +45,7 @@ from controlplane.arc.reflex.taking_up import TakingUp
 from controlplane.arc.rehearsal import rehearse
 from controlplane.arc.rulebook import RuleBook
 from controlplane.arc.runtime import RuntimeFolder
+from controlplane.arc.triggering import Triggering
 from controlplane.link.config import Config
 from controlplane.link.frames import COMMANDS, ENCODER, Changed, Reply, Status
 from controlplane.link.malformed import MALFORMED
@@ -57,8 +58,6 @@ STORM: Final = 1024
 """Records in one wake-up after which losses are looked for."""
 
 MODE_CHANGES: Final = frozenset({"mode.changed", "policy.mode_changed"})
-STOP_SECONDS: Final = 5.0
-"""For programs that undo what others did."""
 
 Severity = Literal["debug", "info", "warn", "error"]
 
@@ -170,9 +169,11 @@ class Arc:
         return engine, journal, len(undone)
 
     def _make_commands(self) -> Commands:
-        missing = {name: each.reason for each in self._sensors.all if each.reason for name in each.signals}
+        reasons = {name: sensor.reason for sensor in self._sensors.all for name in sensor.signals}
+        signals = dict.fromkeys(self._known_signals, "") | reasons
         return Commands(
-            *(self._book, self.engine, self.journal, self._streams, self._known_signals, missing),
+            *(self._book, self.engine, self.journal, self._streams, signals),
+            Triggering(*(self._cgroups, self._acts, self._guarding.protection, self.engine, self.loop)),
             *(self.status, self._rules_changed),
         )
 
@@ -353,8 +354,8 @@ class Arc:
             denials=self._denials.counted(),
             latency=engine.latency.snapshot(time.time_ns() - now),
             breaker_open=tuple(sorted(engine.breaker.open)),
-            in_force=answers.in_force(engine),
-            held=answers.held(engine),
+            in_force=answers.in_force(engine.holdings.all()),
+            held=answers.held(engine.holdings.all()),
             plane_restarts=self._plane.restarts,
             link_dropped=self._plane.dropped,
             journal_records=self.journal.index,
@@ -376,7 +377,7 @@ class Arc:
     def stop(self) -> None:
         """Undo, say so, let the plane finish, detach."""
         undone = self.engine.undo_where(lambda _: True, "stop")
-        self._errands.finish(STOP_SECONDS)
+        self._errands.finish()
         self._losses.look()
         self._notice("arc.stopped", f"took back {undone} acts" if undone else "nothing was in force")
         self._settle(0)

@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "mode": "set the mode of the daemon or of one policy",
     "history": "reflexes so far, step by step",
     "explain": "why a reflex began, and what led to it",
+    "act": "do one act by hand",
     "undo": "undo acts in force now",
     "table": "from what is felt to what is done about it",
     "pki": "certificates for management over TLS",

@@ -69,9 +69,11 @@ def step_words(step: pb.ReflexStep) -> str:
     match step.kind:
         case Step.KIND_INTENT:
             act = f"would {step.act}" if step.mode == pb.MODE_OBSERVE else step.act
-            return f"{act} {victim_words(step.victim)}{_changes_words(step)}"
+            who = f", asked for by {step.actor}" if step.actor else ""
+            return f"{act} {victim_words(step.victim)}{_changes_words(step)}{who}"
         case Step.KIND_OUTCOME:
-            return f"{step.act} done" if step.ok else f"{step.act} failed: {step.error}"
+            detail = f" ({step.detail})" if step.detail else ""
+            return f"{step.act} done{detail}" if step.ok else f"{step.act} failed: {step.error}{detail}"
         case Step.KIND_EFFECT:
             return f"{step.act} in effect"
         case Step.KIND_UNDO:

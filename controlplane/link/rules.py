@@ -17,6 +17,8 @@ from controlplane.link.user_sensors import UserSensor
 NS = 1_000_000_000
 MAX_RULES = 256
 MAX_LADDER = 8
+BY_HAND = "by hand"
+"""In place of a policy where a person asked for an act. No policy can be called so."""
 MAX_SPAN_NS = 7 * 24 * 3600 * NS
 """Longest `for`, `after`, cooldown and rate window: beyond a week it is a typing error."""
 MAX_GRACE_NS = 300 * NS

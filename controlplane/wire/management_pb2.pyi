@@ -674,6 +674,45 @@ class Suspect(_message.Message):
     parent: bool
     def __init__(self, who: _Optional[_Union[Victim, _Mapping]] = ..., records: _Optional[int] = ..., parent: _Optional[bool] = ...) -> None: ...
 
+class TriggerRequest(_message.Message):
+    __slots__ = ("act", "cgroup", "pid", "for_ns", "settings", "dry_run", "start_ns")
+    class SettingsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    ACT_FIELD_NUMBER: _ClassVar[int]
+    CGROUP_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    FOR_NS_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    START_NS_FIELD_NUMBER: _ClassVar[int]
+    act: str
+    cgroup: str
+    pid: int
+    for_ns: int
+    settings: _containers.ScalarMap[str, str]
+    dry_run: bool
+    start_ns: int
+    def __init__(self, act: _Optional[str] = ..., cgroup: _Optional[str] = ..., pid: _Optional[int] = ..., for_ns: _Optional[int] = ..., settings: _Optional[_Mapping[str, str]] = ..., dry_run: _Optional[bool] = ..., start_ns: _Optional[int] = ...) -> None: ...
+
+class TriggerResponse(_message.Message):
+    __slots__ = ("trace_id", "victim", "writes", "guard", "detail")
+    TRACE_ID_FIELD_NUMBER: _ClassVar[int]
+    VICTIM_FIELD_NUMBER: _ClassVar[int]
+    WRITES_FIELD_NUMBER: _ClassVar[int]
+    GUARD_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    trace_id: str
+    victim: Victim
+    writes: _containers.RepeatedScalarFieldContainer[str]
+    guard: str
+    detail: str
+    def __init__(self, trace_id: _Optional[str] = ..., victim: _Optional[_Union[Victim, _Mapping]] = ..., writes: _Optional[_Iterable[str]] = ..., guard: _Optional[str] = ..., detail: _Optional[str] = ...) -> None: ...
+
 class UndoRequest(_message.Message):
     __slots__ = ("trace_id", "all")
     TRACE_ID_FIELD_NUMBER: _ClassVar[int]

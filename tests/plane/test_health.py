@@ -19,8 +19,8 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 WATCHERS = 1_000
 PER_CONNECTION = 50
 STUCK = 100
-TINY_WINDOW = struct.pack(">HI", 4, 1)
-"""SETTINGS_INITIAL_WINDOW_SIZE of one byte: no answer fits, and none is ever read."""
+TINY_WINDOW = struct.pack(">HI", 4, 8)
+"""SETTINGS_INITIAL_WINDOW_SIZE of 8 bytes: one answer fits, and none is ever read."""
 
 
 def run(scenario: Callable[[Running], Awaitable[None]]) -> None:
@@ -108,7 +108,8 @@ def stick(port: int) -> socket.socket:
     connection = raw_http2.connect(("127.0.0.1", port))
     connection.sendall(raw_http2.frame(raw_http2.SETTINGS, 0, 0, TINY_WINDOW))
     connection.sendall(raw_http2.call(b"/grpc.health.v1.Health/Watch", 1))
-    connection.sendall(raw_http2.frame(0, 1, 1, bytes(5)))
+    request = health_pb2.HealthCheckRequest(service="arc").SerializeToString()
+    connection.sendall(raw_http2.frame(0, 1, 1, struct.pack(">BI", 0, len(request)) + request))
     return connection
 
 

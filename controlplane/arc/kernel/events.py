@@ -183,7 +183,7 @@ class Breaker(NamedTuple):
     times: bytes
 
 
-BREAKER = struct.Struct("<II256s")
+BREAKER = struct.Struct("<II8192s")
 
 
 class Signal(IntEnum):

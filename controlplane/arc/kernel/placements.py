@@ -11,8 +11,8 @@ from controlplane.arc.kernel.libbpf import Map
 
 PLACES: Final = 16
 """PLACES of bpf/events.h: policies that may be placed."""
-BREAKER_TIMES: Final = 32
-"""Acts that a breaker of the kernel can count."""
+BREAKER_TIMES: Final = 1024
+"""Of bpf/events.h: acts in a window that a breaker of the kernel can count."""
 NOTHING: Final = Placed(*(0,) * len(Placed._fields))
 
 

@@ -156,6 +156,13 @@ class Breaker:
         self._memory.must_note(now_ns, rule)
         return True
 
+    def allows(self, rule: str, now_ns: int) -> bool:
+        """The same, and nothing is counted or opened."""
+        names = (rule, "")
+        return not self.open.intersection(names) and not any(
+            self._must_be_full(name, now_ns) for name in names
+        )
+
     def _must_be_full(self, name: str, now_ns: int) -> bool:
         times = self._must_times(name)
         return len(times) == self._acts and now_ns - times[0] < self._window_ns

@@ -36,7 +36,7 @@ from controlplane.arc.reflex.telling import (
 )
 from controlplane.link.config import Mode
 from controlplane.link.records import Intent, Reason
-from controlplane.link.rules import Rule, is_empty
+from controlplane.link.rules import BY_HAND, Rule, is_empty
 from controlplane.link.signals import BY_NAME, Known
 
 MAX_PUT_OFF: Final = 64
@@ -85,6 +85,7 @@ class Engine:
 
     def _set_modes(self) -> None:
         self._modes = {name: self.effective_mode(plan.rule) for name, plan in self._plans.items()}
+        self._modes[BY_HAND] = "enforce"
 
     def effective_mode(self, rule: Rule) -> Mode:
         """What a rule may do now. One without a scope, or with an open breaker, may look only."""
@@ -130,6 +131,10 @@ class Engine:
             self._agenda.must_add(event.time_ns + rung.step.after_ns, STEP, reflex, rung)
         if plan.quiet_ns:
             self._agenda.must_add(event.time_ns + plan.quiet_ns, QUIET, reflex)
+
+    def take(self, reflex: Reflex, rung: Rung) -> None:
+        """A step that somebody has asked for, now."""
+        self._must_step(reflex, rung, time.monotonic_ns())
 
     def _must_come_to(self, reflex: Reflex, rung: Rung, now_ns: int) -> None:
         """A step waits for the effect of the one before, and for evidence what cannot be undone.
@@ -369,10 +374,10 @@ class Engine:
                 reflex.ended = True
 
     def stop_acting(self, acting: Mapping[str, Rule], reason: Reason) -> None:
-        """Only these rules may go on, as they are now; the others' acts in force are taken back."""
+        """Only these rules, as they are now, and people may go on; others' acts in force are taken back."""
 
         def stops(reflex: Reflex) -> bool:
-            return acting.get(reflex.rule.name) != reflex.rule
+            return reflex.rule.name != BY_HAND and acting.get(reflex.rule.name) != reflex.rule
 
         self.end_where(stops)
         self.undo_where(lambda held: stops(held.reflex), reason)

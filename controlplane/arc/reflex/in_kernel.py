@@ -110,6 +110,8 @@ class InKernel:
             return NO_MAPS
         if rule.ladder[0].act == "deny" and self._denials.absent:
             return self._denials.absent
+        if rule.per == "process" and self._config.breaker_acts > BREAKER_TIMES:
+            return f"its breaker counts up to {BREAKER_TIMES} acts, and breaker_acts is more"
         bets = [each for each in rules if isinstance(each.test, Betting) and each.signal == rule.signal]
         if isinstance(rule.test, Betting) and len(bets) > 1:
             return f"another policy learns {rule.signal}, at another threshold"
@@ -233,7 +235,7 @@ def placed(seat: Seat, signal: int, mode: int, config: Config) -> Placed:
         level=level,
         quiet_ns=seat.plan.rest_ns,
         breaker_ns=config.breaker_window_s * NS,
-        allow=min(config.breaker_acts, BREAKER_TIMES),
+        allow=config.breaker_acts,
         id=seat.id,
         signal=signal,
         test=test,

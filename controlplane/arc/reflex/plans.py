@@ -44,7 +44,7 @@ class Plan(NamedTuple):
 def plan_for(rule: Rule, acts: Acts) -> Plan:
     """Steps whose act does nothing, or cannot be done here, are left out."""
     rungs = [
-        Rung(number, step, act, doubts_of(rule) if act.irreversible else (), _then(number, step, act))
+        Rung(number, step, act, doubts_of(rule) if act.irreversible else (), then(number, step, act))
         for number, step in enumerate(rule.ladder)
         if (act := acts.get((step.act, rule.per == "process"))) is not None
     ]
@@ -58,7 +58,8 @@ def plan_for(rule: Rule, acts: Acts) -> Plan:
     )
 
 
-def _then(number: int, step: Step, act: Act) -> Rung | None:
+def then(number: int, step: Step, act: Act) -> Rung | None:
+    """What follows when a step's grace is over; None where it has none."""
     if not step.grace_ns:
         return None
     last = msgspec.structs.replace(step, after_ns=step.after_ns + step.grace_ns, grace_ns=0)

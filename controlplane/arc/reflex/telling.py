@@ -41,8 +41,8 @@ class Reflex:
     """One run of a rule's ladder against one victim."""
 
     __slots__ = (
-        *("decided_ns", "ended", "event_ns", "evidence", "finding", "gathering", "late", "pending", "root"),
-        *("rule", "test", "thawed_ns", "trace_id", "until_ns", "victim", "waiting"),
+        *("actor", "decided_ns", "ended", "event_ns", "evidence", "finding", "gathering", "late", "pending"),
+        *("root", "rule", "test", "thawed_ns", "trace_id", "until_ns", "victim", "waiting"),
     )
 
     def __init__(
@@ -77,6 +77,8 @@ class Reflex:
         """When a freeze of it last ended: a frozen victim is quiet in any case."""
         self.finding: Finding | None = None
         """Once it was told."""
+        self.actor = ""
+        """Who asked for it, where nothing fired."""
         self.gathering = 0
         """How much evidence is being taken, for which what cannot be undone waits."""
 
@@ -157,6 +159,7 @@ def must_intent(
         until_ns=now + step.for_ns if step.for_ns else 0,
         mode=mode,
         event_ns=reflex.event_ns,
+        actor=reflex.actor,
     )
 
 

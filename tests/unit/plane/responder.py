@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import msgspec
 
-from controlplane.link import frames, rules
+from controlplane.link import frames, records, rules
 from controlplane.link.records import Call
 
 T = TypeVar("T")
@@ -71,14 +71,33 @@ class Responder:
             case frames.SetMode(mode=mode):
                 self.status = msgspec.structs.replace(self.status, mode=mode)
                 return frames.Done(1)
+            case frames.SegmentMoved() | frames.Ping() | frames.Audited() | frames.Noticed():
+                return frames.Done()
+            case _:
+                return self._do(command)
+
+    def _do(self, command: frames.UndoActs | frames.Trigger | frames.CloseBreaker) -> frames.Result:
+        match command:
             case frames.UndoActs():
                 undone = len(self.status.in_force)
                 self.status = msgspec.structs.replace(self.status, in_force=())
                 return frames.Done(undone)
+            case frames.Trigger():
+                return self._trigger(command)
             case frames.CloseBreaker(rule=rule):
                 return self._close_breaker(rule)
-            case frames.SegmentMoved() | frames.Ping() | frames.Audited() | frames.Noticed():
-                return frames.Done()
+
+    def _trigger(self, command: frames.Trigger) -> frames.Result:
+        if command.path == "/protected" and not command.dry_run:
+            return frames.Refused("forbidden", "freeze is forbidden by the guard protected")
+        return frames.Triggered(
+            trace_id=b"" if command.dry_run else command.trace_id or bytes(range(16)),
+            cgroup=99,
+            path=command.path or "/storm",
+            pid=command.pid,
+            changes=(records.Change("cgroup.freeze", "0", "1"),) if command.step.act == "freeze" else (),
+            guard="protected" if command.path == "/protected" else "",
+        )
 
     def _apply(self, rule: rules.Rule, *, dry_run: bool) -> frames.Result:
         if rule.signal == "cpu.runq_delay":
