@@ -177,7 +177,10 @@ class Arc:
         signals = dict.fromkeys(self._known_signals, "") | reasons
         return Commands(
             *(self._book, self.engine, self.journal, self._streams, signals),
-            Triggering(*(self._cgroups, self._acts, self._guarding.protection, self.engine, self.loop)),
+            Triggering(
+                *(self._cgroups, self._acts, self._guarding.protection, self.engine, self.loop),
+                self._encoding.also,
+            ),
             *(self.status, self._rules_changed),
         )
 
