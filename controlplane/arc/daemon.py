@@ -296,7 +296,8 @@ class Arc:
         """Rules that may no longer act lose what they have in force and all further steps."""
         rules = self._book.rules()
         enforced = {rule.name: rule for rule in rules if self.engine.effective_mode(rule) == "enforce"}
-        self._denials.follow(wanted=any(map(denies, enforced.values())))
+        by_hand = any(held.act.name == "deny" for held in self.engine.holdings.all())
+        self._denials.follow(wanted=by_hand or any(map(denies, enforced.values())))
         self.engine.set_rules(rules)
         self._encoding.follow(rules)
         self._monitor.set_rules(rules, self.loop.must_breathe)
