@@ -7,6 +7,7 @@ import pytest
 from controlplane.client import Client, InvalidError, RefusedError
 from controlplane.link import frames
 from controlplane.link.amounts import Amount
+from controlplane.link.reach import Network
 from controlplane.link.rules import NS, Step
 from controlplane.plane.api.by_hand import Parent, in_other_words, parent_in
 from controlplane.wire import management_pb2 as pb
@@ -44,6 +45,13 @@ def test_settings_are_those_of_a_policy(client: Client, plane: Served) -> None:
     assert asked(plane).step == Step("reclaim", amounts=(Amount("amount", 2000, "share"),))
     client.trigger(pb.TriggerRequest(act="kill", cgroup="/a", settings={"grace": "2s"}))
     assert asked(plane).step == Step("kill", grace_ns=2 * NS)
+
+
+def test_networks_are_parted_by_commas(client: Client, plane: Served) -> None:
+    settings = {"allow": "10.0.0.0/8,fd00::/8"}
+    client.trigger(pb.TriggerRequest(act="quarantine", cgroup="/a", for_ns=NS, settings=settings))
+    networks = (Network(bytes([10, 0, 0, 0]), 8), Network(b"\xfd" + bytes(15), 8))
+    assert asked(plane).step == Step("quarantine", for_ns=NS, allow=networks)
 
 
 def test_dry(client: Client, plane: Served) -> None:
