@@ -70,7 +70,7 @@ def test_a_row_is_in_words(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(OWN)
     (row,) = rows(tmp_path, defaults=False)
     assert row.test == "threshold above 90/min over 90s"
-    assert row.ladder == "observe, freeze after 2m for 1500ms"
+    assert row.ladder == "observe, freeze after 2m for 1500ms; over after 30s of quiet"
     assert (row.false_alarms, row.hooks) == ("-", ("sched_process_fork",))
 
 
