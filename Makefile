@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 .ONESHELL:
 
 # Complete, because sudo and CI bring a PATH of their own: bpftool is in sbin, Prometheus in .tools.
-export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/usr/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/usr/bin:$(CURDIR)/.tools/usr/sbin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 PYTHON ?= /usr/bin/python3
 NAME ?=
@@ -17,7 +17,7 @@ OBJECTS := controlplane/arc/kernel/objects
 
 # First line: to build and run. Second: for tests and benchmarks (gcc compiles the C peers).
 PACKAGES := clang bpftool libbpf-dev libc6-dev python3-bpfcc python3-venv \
-	clang-format gcc iproute2 strace stress-ng
+	clang-format gcc iproute2 nftables strace stress-ng
 
 # For `make vm` alone: the machines, and what their kernels are unpacked with and start with.
 VM_PACKAGES := qemu-system-x86 busybox-static kmod lz4 zstd
@@ -76,11 +76,13 @@ table: $(READY) ## write docs/mapping-table.md from the default policies
 	@.venv/bin/python -m controlplane.policy.table >docs/mapping-table.md.new
 	mv docs/mapping-table.md.new docs/mapping-table.md
 
-events: setup ## write the Python side of bpf/events.h
+events: setup ## write the Python side of bpf/events.h, and docs/events.md
 	@target=controlplane/arc/kernel/events.py
 	python bpf/generate.py $(OBJECTS)/contract.bpf.o >$$target.new
 	mv $$target.new $$target
 	ruff format --quiet $$target
+	python -m controlplane.plane.telemetry.events_page >docs/events.md.new
+	mv docs/events.md.new docs/events.md
 
 proto: setup ## write controlplane/wire from protos/
 	@python protos/generate.py
@@ -119,15 +121,16 @@ $(READY):
 objects: packages $(READY)
 	@.venv/bin/python bpf/build.py $(OBJECTS)
 
-# Debian's package would start and enable a service. Tests need the binary alone, so it is only unpacked.
+# Debian's packages would start and enable services. Tests need the binaries alone, so they are only unpacked.
 tools: packages
-	@command -v prometheus >/dev/null && exit 0
+	@missing=
+	for tool in prometheus nginx; do command -v $$tool >/dev/null || missing+=" $$tool"; done
+	[[ -n $$missing ]] || exit 0
 	if [[ $$EUID != 0 ]] || ! command -v apt-get >/dev/null; then
-		echo "  note    no prometheus here: the tests against it are skipped"; exit 0
+		echo "  note    not here, so the tests against it are skipped:$$missing"; exit 0
 	fi
-	echo "  unpack  prometheus"
+	echo "  unpack $$missing"
 	mkdir -p .tools && cd .tools
-	fetch() { apt-get -qq -o APT::Sandbox::User=root download prometheus; }
+	fetch() { apt-get -qq -o APT::Sandbox::User=root download $$missing; }
 	fetch 2>/dev/null || { apt-get update -qq; fetch; }
-	dpkg-deb -x prometheus_*.deb .
-	rm prometheus_*.deb
+	for package in *.deb; do dpkg-deb -x "$$package" .; rm "$$package"; done

@@ -34,6 +34,7 @@ struct cgroup_root {
 
 struct cgroup_subsys_state {
 	struct cgroup *cgroup;
+	struct cgroup_subsys_state *parent;
 	unsigned int flags;
 };
 

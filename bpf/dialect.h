@@ -62,4 +62,11 @@
 
 #include "streams.h"
 
+#ifdef REFLEXARC_BCC
+/* Where sensors are compiled by bcc, every policy is carried out by the arc. */
+#define react(signal, value)
+#else
+#include "reflex.h"
+#endif
+
 #endif

@@ -12,11 +12,15 @@
 #define WATCHED 4096U
 #define BET_BUCKETS 162
 #define BET_SLOTS 10240
+#define OWN_PROCESSES 2
+#define PLACES 16
+#define BREAKER_TIMES 1024
 
 /* Of `open` of a gate. */
 #define GATE_OPEN 1
-#define GATE_EACH 2 /* a rule wants each event for its process */
-#define GATE_BETS 4 /* a rule wants to know whether the distribution of values has moved up */
+#define GATE_EACH 2   /* a rule wants each event for its process */
+#define GATE_REFLEX 8 /* a policy for the signal is carried out in the kernel */
+#define GATE_BETS 4   /* a rule wants to know whether the distribution of values has moved up */
 
 /* A named quantity. The numbers are indices into `gates`; what else is known of them is in link/signals.py.
  */
@@ -61,6 +65,7 @@ enum event_kind {
 	EVENT_PROTECTED,   /* a process of a protected name was executed in, or moved to, a cgroup */
 	EVENT_BET,	   /* a stream won its bets: its values are larger than they were, or no longer so */
 	EVENT_SUMMARY,	   /* so many values have come that the odds of a stream are to be made anew */
+	EVENT_ACTED,	   /* a policy has fired in the kernel, see enum outcome */
 };
 
 struct event {
@@ -149,6 +154,89 @@ struct bet {
 	__u32 histogram[BET_BUCKETS]; /* four buckets an octave */
 };
 
+/* What may be denied to a cgroup. */
+enum denied {
+	DENIED_NOTHING,
+	DENIED_FORK,
+	DENIED_EXEC,
+	DENIED_CONNECT,
+};
+
+/* Acts, tests and modes of a policy that is carried out in the kernel. */
+enum act_in_kernel {
+	ACT_KILL, /* SIGKILL to the process that runs */
+	ACT_DENY,
+};
+
+enum test_in_kernel {
+	TEST_RATE,
+	TEST_LEVEL,
+	TEST_BETS,
+};
+
+enum mode_in_kernel {
+	MODE_OFF,
+	MODE_OBSERVE,
+	MODE_ENFORCE,
+};
+
+/*
+ * What came of a policy that fired in the kernel: `weight` of its EVENT_ACTED, in which `time_ns` is when the
+ * event was felt, `culprit` when it was decided, `since_ns` when the act had returned, and `slot` the `id`.
+ */
+enum outcome {
+	OUTCOME_DONE,
+	OUTCOME_OBSERVED,
+	OUTCOME_PROTECTED,
+	OUTCOME_BREAKER,
+	OUTCOME_BUDGET,
+	OUTCOME_FAILED,
+};
+
+/* A policy that is carried out in the kernel. */
+struct placed {
+	__u64 interval_ns; /* rates: of events that are allowed */
+	__u64 burst_ns;	   /* ... beyond which so many of them may come, in their time */
+	__u64 level;	   /* values: only what is above counts */
+	__u64 quiet_ns;	   /* between two acts on a victim */
+	__u64 breaker_ns;  /* in which `allow` acts may be done that cannot be undone */
+	__u32 allow;
+	__u32 id; /* never given twice */
+	__u32 signal;
+	__u32 test; /* enum test_in_kernel */
+	__u32 act;  /* enum act_in_kernel */
+	__u32 what; /* of a denial */
+	__u32 per_process;
+	__u32 mode; /* enum mode_in_kernel; written last */
+};
+
+struct standing_key {
+	__u64 who; /* cgroup */
+	__u64 start_ns;
+	__u32 process; /* with its start; 0: the whole cgroup */
+	__u32 id;      /* of the policy */
+};
+
+/* How a policy stands to one victim. */
+struct standing {
+	__u64 arrival_ns;
+	__u64 quiet_until_ns;
+	__u32 statistic;
+	__u32 busy;
+};
+
+struct breaker {
+	__u32 taken; /* acts so far */
+	__u32 open;
+	__u64 times[BREAKER_TIMES]; /* of the last acts */
+};
+
+struct denial_key {
+	__u64 cgroup;
+	__u32 what; /* enum denied */
+	__u32 padding;
+};
+
 /* Places where the kernel side counts; the value map is per CPU. */
 enum counter {
 	COUNTER_SEEN,	      /* kernel events that reached a hook's own logic */
@@ -157,6 +245,7 @@ enum counter {
 	COUNTER_LOST_STREAMS, /* events of a stream for which the map had no room */
 	COUNTER_LOST_STORAGE, /* beginnings whose time could not be kept until their end */
 	COUNTER_LOST_SLOTS,   /* values of a stream for whose bets there was no room */
+	COUNTER_LAST_LOSS,    /* no count: when any of those four last rose, in monotonic nanoseconds */
 	COUNTERS,
 };
 

@@ -20,7 +20,7 @@ static __always_inline void begin(void)
 	u64 now = bpf_ktime_get_ns();
 
 	if (gate_of(SIGNAL_MEMORY_RECLAIM_STALL) && UPDATE(reclaiming, &thread, &now))
-		count(COUNTER_LOST_STORAGE, 1);
+		count_loss(COUNTER_LOST_STORAGE);
 }
 
 static __always_inline void end(void *ctx)
@@ -34,6 +34,7 @@ static __always_inline void end(void *ctx)
 	stalled = bpf_ktime_get_ns() - *since;
 	DELETE(reclaiming, &thread);
 	value_signal(ctx, SIGNAL_MEMORY_RECLAIM_STALL, this_task(), stalled, 0);
+	react(SIGNAL_MEMORY_RECLAIM_STALL, stalled);
 }
 
 /* The node is short of memory. */

@@ -5,22 +5,19 @@
  */
 #include "dialect.h"
 
-/*
- * Start times of processes whose end the arc waits for, by pid modulo the size; 0: free. The arc writes into
- * it through a memory map. Of two that share a slot the later wins, and the other's end goes untold.
- */
-MAP_MMAPABLE(watched, u64, WATCHED);
-
 HOOK2(sched_process_fork, struct task_struct *, parent, struct task_struct *, child)
 {
 	/* A thread is no process. */
-	if (READ(child, pid) == READ(child, tgid))
-		count_signal(ctx, SIGNAL_PROCESS_FORK, child);
+	if (READ(child, pid) != READ(child, tgid))
+		return;
+	count_signal(ctx, SIGNAL_PROCESS_FORK, child);
+	react(SIGNAL_PROCESS_FORK, 1);
 }
 
 HOOK1(sched_process_exec, struct task_struct *, task)
 {
 	count_signal(ctx, SIGNAL_PROCESS_EXEC, task);
+	react(SIGNAL_PROCESS_EXEC, 1);
 	tell_if_protected(ctx, task);
 }
 

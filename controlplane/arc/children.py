@@ -59,13 +59,14 @@ class Child:
         self._loop = loop
         self._ended = ended
         self._pidfd = os.pidfd_open(pid)
-        loop.add(self._pidfd, self._exited)
+        loop.add(self._pidfd, self.exited)
 
     def wait(self, seconds: float) -> bool:
         """Block until it has ended; False when it did not in that time. Only while stopping."""
         return bool(select.select([self._pidfd], [], [], seconds)[0])
 
-    def _exited(self) -> None:
+    def exited(self) -> None:
+        """It has ended: reap it."""
         self._loop.remove(self._pidfd)
         os.close(self._pidfd)
         _, status = os.waitpid(self.pid, 0)

@@ -2,20 +2,23 @@
 
 import os
 import signal
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from typing import Final, Literal
 
 from controlplane import __version__
-from controlplane.arc import realtime
+from controlplane.arc import announcing, realtime
 from controlplane.arc import status as answers
 from controlplane.arc.baselines import Baselines
 from controlplane.arc.children import Plane
 from controlplane.arc.commands import Commands
+from controlplane.arc.encoding import Encoding
+from controlplane.arc.errands import Errands
 from controlplane.arc.feeling import Feeling
+from controlplane.arc.guarding import Guarding
 from controlplane.arc.kernel.cgroups import Cgroups, find_mount
-from controlplane.arc.kernel.descriptors import Timer, open_signals, read_signal
+from controlplane.arc.kernel.denials import Denials
+from controlplane.arc.kernel.descriptors import Timer, WallClock, open_signals, read_signal
 from controlplane.arc.kernel.events import COUNT_STREAM, STREAM_KEY, VALUE_STREAM
 from controlplane.arc.kernel.links import Links
 from controlplane.arc.kernel.psi import Psi
@@ -30,30 +33,32 @@ from controlplane.arc.monitor.confirming import sentinels
 from controlplane.arc.monitor.gates import gates_for
 from controlplane.arc.monitor.streams import Monitor, Place
 from controlplane.arc.policy_folder import PolicyFolder
-from controlplane.arc.reflex import limits
-from controlplane.arc.reflex.acts import Act, Freeze, KillCgroup, KillProcess
-from controlplane.arc.reflex.engine import Engine
 from controlplane.arc.reflex.evidence import Gathering
-from controlplane.arc.reflex.guards import Breaker, Confirmation, Guards, Protection
+from controlplane.arc.reflex.finishing import Finishing, take_back_hooks
 from controlplane.arc.reflex.holdings import Holdings
+from controlplane.arc.reflex.in_kernel import InKernel
 from controlplane.arc.reflex.journal import Journal, read_records
+from controlplane.arc.reflex.network import Prepared
 from controlplane.arc.reflex.recover import left_in_force, undo_left
-from controlplane.arc.reflex.stopping import FreezeProcess
-from controlplane.arc.reflex.values import Setting, values_of
-from controlplane.arc.reflex.weights import ReweighProcess, must_weight
+from controlplane.arc.reflex.repertoire import acts_on
+from controlplane.arc.reflex.taking_up import TakingUp
 from controlplane.arc.rehearsal import rehearse
 from controlplane.arc.rulebook import RuleBook
 from controlplane.arc.runtime import RuntimeFolder
-from controlplane.link.account import account
+from controlplane.arc.self_budget import SelfBudget
+from controlplane.arc.triggering import Triggering
 from controlplane.link.config import Config
 from controlplane.link.frames import COMMANDS, ENCODER, Changed, Reply, Status
 from controlplane.link.malformed import MALFORMED
-from controlplane.link.records import Notice
-from controlplane.link.rules import NS, Boot, RuleSet
+from controlplane.link.placing import denies
+from controlplane.link.records import Notice, Reason
+from controlplane.link.rules import Boot, RuleSet
 from controlplane.link.signal_table import write_signals
 
 STORM: Final = 1024
 """Records in one wake-up after which losses are looked for."""
+
+MODE_CHANGES: Final = frozenset({"mode.changed", "policy.mode_changed"})
 
 Severity = Literal["debug", "info", "warn", "error"]
 
@@ -65,7 +70,7 @@ class Arc:
         self._started_ns = time.monotonic_ns()
         self._armed_ns = 0
         self._config: Config = boot.config
-        self._folder = RuntimeFolder(boot.config.runtime_dir, account(boot.config.plane_user))
+        self._folder = RuntimeFolder(boot.config)
         self._sensors = Sensors(loader=boot.config.loader, own=boot.sensors)
         self._known_signals = {signal.name: signal for signal in self._sensors.signals}
         self._signals_fd = write_signals(signal for sensor in boot.sensors for signal in sensor.signals)
@@ -76,63 +81,60 @@ class Arc:
         watched = self._sensors.sensor("process").map_fd("watched")
         self._watched = None if watched is None else Watched(watched)
         self._reaper = Reaper()
-        self._acts = self._make_acts()
-        self._protection = Protection(self._cgroups, boot.config.protect)
+        self._denials, self._prepared = Denials(shared=self._sensors.shared()), Prepared()
+        self._acts = acts_on(*(self._cgroups, self._watched, self._reaper), self._denials, self._prepared)
         self._book = RuleBook(boot.rules.rules)
         self._monitor = Monitor(self._sensors.numbers)
+        self._guarding = Guarding(
+            *(boot.config, self._folder.fd, self._cgroups, self._sensors, self._monitor)
+        )
         self._policy_error = ""
         self._realtime_missing: list[str] = []
-        self.engine, self.journal, self._undone = self._make_engine()
+        self.engine, self.journal, self._undone = self._make_engine(boot.rules)
         self._monitor.adapted = self._adapted
         self._bookmaker = Bookmaker(self._sensors.bets)
-        self._baselines = Baselines(self._folder.fd, self._bookmaker, self._monitor, self._known_signals)
         self._feeling = Feeling(
-            *(self._cgroups, self._monitor, self.engine, self._protection, self._bookmaker),
+            *(self._cgroups, self._monitor, self.engine, self._guarding.protection, self._bookmaker),
             self._known_signals,
         )
+        self._in_kernel = InKernel(
+            *(self._sensors.shared(), self._denials, self._monitor, self.engine, self._acts),
+            *(self._guarding.protection, boot.config),
+        )
+        self._in_kernel.attend(self._feeling)
         self.loop = Loop(self._sensors.open_ring(), self._feeling.must_feel, self._settle)
         root = self._cgroups.id_of("/")
+        self._encoding = Encoding(self.loop, self._prepared, self._notice)
         self._losses = Losses(self._sensors, self.journal.must_append, self._feeling, root)
         self._sources = self._make_sources()
-        self._timer = Timer()
+        self._timer, self._wall_clock = Timer(), WallClock()
         self.loop.add(self._timer.fd, self._timer.expired)
+        self._errands = Errands(self.loop, Finishing(self.engine, self.journal), boot.config.state_dir)
+        self.loop.add(self._wall_clock.fd, self._clock_set)
         self._doorbell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._plane = Plane(
             *(self.loop, self._doorbell, boot.config, self._signals_fd, self._received, time.monotonic_ns)
         )
         breathe = self.loop.must_breathe
+        self._baselines = Baselines(
+            *(self._folder.fd, self._bookmaker, self._monitor, self._known_signals, breathe)
+        )
         self._streams = answers.StreamReader(self._sensors, self._monitor, breathe)
         self._gathering = Gathering(
             *(self.engine.held, self._monitor, self._streams.of, self.journal.must_append, breathe)
         )
+        share, records = boot.config.self_budget, self._feeling.records
+        self._self_budget = SelfBudget(share, self._sensors, records, self._notice)
+        self.engine.unfelt = self._sensors.unfelt
         self._commands = self._make_commands()
         self._policies: PolicyFolder | None = None
         self._health: dict[str, tuple[bool, str]] = {}
-
-    def _make_acts(self) -> dict[tuple[str, bool], Act]:
-        """By name and whether the victim is one process."""
-        weights = {"cpu": Setting("cpu.weight", must_weight), "io": Setting("io.weight", must_weight)}
-        acts: dict[tuple[str, bool], Act] = {
-            ("reweigh", False): values_of("reweigh", self._cgroups, weights),
-            ("reweigh", True): ReweighProcess(),
-            ("limit-cpu", False): values_of("limit-cpu", self._cgroups, limits.CPU),
-            ("limit-memory", False): values_of("limit-memory", self._cgroups, limits.MEMORY),
-            ("limit-pids", False): values_of("limit-pids", self._cgroups, limits.PIDS),
-            ("limit-io", False): limits.LimitIo(self._cgroups),
-            ("freeze", False): Freeze(self._cgroups),
-            ("freeze", True): FreezeProcess(),
-            ("kill", False): KillCgroup(self._cgroups),
-        }
-        if self._watched is not None:
-            acts["kill", True] = KillProcess(self._watched, self._reaper)
-        return acts
 
     def _make_sources(self) -> tuple[Source, ...]:
         """Sensors beside those of the ring. They listen to nothing before rules are in force."""
         values = self._sensors.shared_map("values", STREAM_KEY.size, VALUE_STREAM.size)
         psi = Psi(
-            *(self._cgroups, self.loop, self._feeling.must_feel, self._known, values),
-            self._close_files,
+            *(self._cgroups, self.loop, self._feeling.must_feel, self._known, values), self._close_files
         )
         self._feeling.followers.append(psi)
 
@@ -156,33 +158,29 @@ class Arc:
             if place.cgroup:
                 yield place.cgroup, place.path
 
-    def _make_engine(self) -> tuple[Engine, Journal, int]:
+    def _make_engine(self, rules: RuleSet) -> tuple[TakingUp, Journal, int]:
         """Undo what a predecessor left before anything new can happen, then begin a journal of our own."""
         config = self._config
         left = left_in_force(read_records(self._folder.journal_fd))
         undone = list(undo_left(left, self._acts))
         holdings = Holdings()
-        journal = Journal(
-            self._folder.journal_fd,
-            config.journal_head_bytes,
-            config.journal_head_segments,
-            self._folder.gid,
-            holdings.intents,
-        )
-        for record in undone:
-            journal.must_append(record)
-        breaker = Breaker(config.breaker_acts, config.breaker_window_s * NS)
+        sizes = config.journal_head_bytes, config.journal_head_segments
+        journal = Journal(self._folder.journal_fd, *sizes, self._folder.gid, holdings.intents)
         known = self._known_signals
-        guards = Guards(self._protection, Confirmation(self._monitor.must_confirmed), breaker)
-        engine = Engine(self._acts, guards, journal, holdings, config.mode, known)
+        engine = TakingUp(self._acts, self._guarding.all, journal, holdings, config.mode, known)
+        for record in (*undone, *take_back_hooks(left, rules.rules, engine.jobs)):
+            journal.must_append(record)
         return engine, journal, len(undone)
 
     def _make_commands(self) -> Commands:
-        missing = {
-            name: sensor.reason for sensor in self._sensors.all if sensor.reason for name in sensor.signals
-        }
+        reasons = {name: sensor.reason for sensor in self._sensors.all for name in sensor.signals}
+        signals = dict.fromkeys(self._known_signals, "") | reasons
         return Commands(
-            *(self._book, self.engine, self.journal, self._streams, self._known_signals, missing),
+            *(self._book, self.engine, self.journal, self._streams, signals),
+            Triggering(
+                *(self._cgroups, self._acts, self._guarding.protection, self.engine, self.loop),
+                self._encoding.also,
+            ),
             *(self.status, self._rules_changed),
         )
 
@@ -204,41 +202,30 @@ class Arc:
     def arm(self) -> None:
         """From here on a finding is acted upon."""
         self._watch_policies()
-        self._protect()
+        self._guarding.spare(self._plane.pid, self._denials)
         if self._watched is not None:
             rehearse(self._cgroups, self._watched, self._bookmaker, self._folder.journal_fd)
         for cgroup, path in self._cgroups.walk():
+            self._guarding.protection.born(cgroup, path)
             self._monitor.name(cgroup, path)
         unreadable = self._baselines.restore(time.monotonic_ns())
         self._put_rules_in_force()
         self._armed_ns = time.monotonic_ns()
         self._tell_armed()
+        self._self_budget.begin(self._armed_ns)
         if unreadable:
             self._notice("baselines.unreadable", f"{unreadable}; streams are learned anew", "warn")
         self._settle(0)
 
-    def _protect(self) -> None:
-        self._protection.scan((os.getpid(), self._plane.pid))
-        names = self._sensors.shared_map("protected_names", 16, 1)
-        for name in self._protection.names:
-            names.must_update(name.encode()[:15].ljust(16, b"\0"), b"\1")
-
     def _tell_armed(self) -> None:
         took_ms = (self._armed_ns - self._started_ns) // 1_000_000
-        felt = " ".join(sensor.name for sensor in self._sensors.all if not sensor.reason)
-        mode = self.engine.mode
-        self._notice("arc.armed", f"in {took_ms} ms, mode {mode}, sensors {felt}", took_ms=took_ms, mode=mode)
-        if self._undone:
-            text = f"took back {self._undone} acts which a dead predecessor had left in force"
-            self._notice("arc.recovered", text, "warn", undone=self._undone)
-        for sensor in self._sensors.all:
-            if sensor.reason:
-                self._notice("sensor.disabled", f"{sensor.name}: {sensor.reason}", "warn")
+        told = announcing.news(
+            *(self._sensors, took_ms, self.engine.mode, self._undone, self._realtime_missing)
+        )
+        for name, text, severity, attributes in told:
+            self._notice(name, text, severity, **attributes)
         if self._config.debug:
-            for name, log in self._sensors.logs():
-                print(f"reflexarc: {name}: in full\n{log}", file=sys.stderr, flush=True)
-        if self._realtime_missing:
-            self._notice("arc.not_realtime", "; ".join(self._realtime_missing), "warn")
+            announcing.print_logs(self._sensors)
 
     def _settle(self, taken: int) -> None:
         """After each wake-up: what is due, the timer, the journal, the doorbell."""
@@ -249,11 +236,16 @@ class Arc:
         if taken >= STORM:
             self._losses.look()
         self.engine.tend()
+        for notice in self._guarding.opened(self.engine, now):
+            self.journal.must_append(notice)
+        self._in_kernel.tend()
         self._reaper.tend()
         self._baselines.tend(now)
         self._gathering.tell(now)
-        due, start = self.engine.next_due(), self._plane.next_start_ns
-        self._timer.must_arm(min(due, start) if due and start else due or start)
+        self._errands.tend(now)
+        self._self_budget.tend(now)
+        dues = self.engine.next_due(), self._errands.next_due(), self._self_budget.next_due()
+        self._timer.must_arm(min((due for due in (*dues, self._plane.next_start_ns) if due), default=0))
         if self.journal.dirty:
             self.journal.dirty = False
             self.journal.tend()
@@ -262,7 +254,7 @@ class Arc:
 
     def _restart_plane(self) -> None:
         self._plane.start()
-        self._protection.scan((os.getpid(), self._plane.pid))
+        self._guarding.spare(self._plane.pid, self._denials)
         self._notice("plane.restarted", f"{self._plane.restarts} times so far", "warn")
 
     def _received(self, frame: bytes) -> None:
@@ -306,27 +298,32 @@ class Arc:
             self._rules_changed("policy.reloaded", f"{len(rules.rules)} policies", "")
 
     def _rules_changed(self, name: str, text: str, actor: str) -> None:
-        self._put_rules_in_force()
+        self._put_rules_in_force("mode" if name in MODE_CHANGES else "policy")
         self._notice(name, text, actor=actor)
 
-    def _put_rules_in_force(self) -> None:
+    def _put_rules_in_force(self, reason: Reason = "policy") -> None:
         """Rules that may no longer act lose what they have in force and all further steps."""
         rules = self._book.rules()
+        enforced = {rule.name: rule for rule in rules if self.engine.effective_mode(rule) == "enforce"}
+        self._denials.follow(wanted=any(map(denies, enforced.values())))
         self.engine.set_rules(rules)
+        self._encoding.follow(rules)
         self._monitor.set_rules(rules, self.loop.must_breathe)
         for place in list(self._monitor.places.values()):
             self.loop.must_breathe()
             self.engine.prepare(place)
-        felt = (*rules, *sentinels(rules))
-        self._sensors.set_gates(gates_for(felt, self._sensors.numbers))
+        self._in_kernel.follow(rules, self.loop.must_breathe)
+        felt = (*self._in_kernel.left(rules), *sentinels(rules))
+        self._sensors.set_gates(self._in_kernel.opened(gates_for(felt, self._sensors.numbers)))
         for source in self._sources:
             source.follow(felt)
-        acting = {rule.name for rule in rules if self.engine.effective_mode(rule) == "enforce"}
-        self.engine.stop_acting(acting, "policy" if self.engine.mode == "enforce" else "mode")
+        self._guarding.follow(rules, self._known())
+        self.engine.stop_acting(self.engine.acting(), reason)
 
     def _notice(
         self, name: str, text: str, severity: Severity = "info", **attributes: str | float | bool
     ) -> None:
+        """To the journal alone: the plane tells it, for whoever reads standard error may stand still."""
         now = time.monotonic_ns()
         self.journal.must_append(
             Notice(
@@ -337,7 +334,6 @@ class Arc:
                 attributes={key: value for key, value in attributes.items() if value != ""},
             )
         )
-        print(f"reflexarc: {name}: {text}", file=sys.stderr, flush=True)
 
     def status(self) -> Status:
         """One snapshot."""
@@ -364,15 +360,22 @@ class Arc:
                 **self._reaper.tallied(),
             },
             refusals=dict(engine.refusals),
+            denials=self._denials.counted(),
             latency=engine.latency.snapshot(time.time_ns() - now),
             breaker_open=tuple(sorted(engine.breaker.open)),
-            in_force=answers.in_force(engine),
+            in_force=answers.in_force(engine.holdings.all()),
+            held=answers.held(engine.holdings.all()),
             plane_restarts=self._plane.restarts,
             link_dropped=self._plane.dropped,
             journal_records=self.journal.index,
             journal_dropped=self.journal.dropped,
             policy_error=self._policy_error,
         )
+
+    def _clock_set(self) -> None:
+        """A segment has one offset to the wall clock."""
+        if self._wall_clock.was_set():
+            self.journal.begin_anew()
 
     def _signalled(self, number: int) -> None:
         if number != signal.SIGHUP:
@@ -383,6 +386,7 @@ class Arc:
     def stop(self) -> None:
         """Undo, say so, let the plane finish, detach."""
         undone = self.engine.undo_where(lambda _: True, "stop")
+        self._errands.finish()
         self._losses.look()
         self._notice("arc.stopped", f"took back {undone} acts" if undone else "nothing was in force")
         self._settle(0)
@@ -391,5 +395,6 @@ class Arc:
         for source in self._sources:
             source.close()
         self._sensors.close()
+        self._denials.close()
         self.journal.close()
         self._folder.close()

@@ -1,5 +1,6 @@
 """From a record of the ring to whoever it concerns: the monitor, the engine, the life cycle of cgroups."""
 
+from collections.abc import Callable
 from typing import Final
 
 from controlplane.arc.kernel import events
@@ -10,7 +11,8 @@ from controlplane.arc.kernel.sources import Follower
 from controlplane.arc.monitor.bookmaker import Bookmaker
 from controlplane.arc.monitor.streams import Monitor, Place, must_place_number
 from controlplane.arc.reflex.engine import Engine
-from controlplane.arc.reflex.guards import Protection
+from controlplane.arc.reflex.protection import Protection
+from controlplane.arc.reflex.telling import must_text
 from controlplane.link.signals import BY_NAME, Known, Signal
 
 # A member of an enum is found slower than a constant.
@@ -23,6 +25,7 @@ CGROUP_GONE: Final = int(events.EventKind.CGROUP_GONE)
 PROTECTED: Final = int(events.EventKind.PROTECTED)
 BET: Final = int(events.EventKind.BET)
 SUMMARY: Final = int(events.EventKind.SUMMARY)
+ACTED: Final = int(events.EventKind.ACTED)
 
 
 class Feeling:
@@ -43,7 +46,13 @@ class Feeling:
         self._protection = protection
         self._bookmaker = bookmaker
         self.followers: list[Follower] = []
+        self.acted: Callable[[Event, Place], None] = lambda _event, _place: None
+        """Is told what the kernel did by itself."""
+        self.protected: Callable[[Event, str | None], None] = lambda _event, _path: None
+        """Is told of a process that must never be a victim, and of its cgroup."""
         self._events = [0] * events.Signal.SIGNALS
+        self.records = [0] * events.Signal.SIGNALS
+        """Records so far, each of which may stand for many events, by number of the signal."""
         self._others: dict[int, Signal] = {
             monitor.numbers[signal.name]: signal for signal in known.values() if signal.key != "cgroup"
         }
@@ -53,10 +62,12 @@ class Feeling:
         kind = event.kind
         if kind == SIGNAL:
             self._events[event.signal] += event.weight
+            self.records[event.signal] += 1
             place = self._must_place(event)
             if place is not None:
                 self._monitor.must_feel(place, event, self._engine.must_begin)
         elif kind in (BET, SUMMARY):
+            self.records[event.signal] += 1
             self._must_feel_bets(event)
         elif kind == EXIT:
             self._engine.must_confirm(kind, event.pid, event.start_ns, event.time_ns)
@@ -77,7 +88,11 @@ class Feeling:
                 follower.forget(event.cgroup)
         elif kind == PROTECTED:
             path = self._cgroups.path_of(event.cgroup)
-            self._protection.add(event.pid, event.start_ns, path)
+            self._protection.add(event.pid, event.start_ns, must_text(event.comm), path)
+            self.protected(event, path)
+        elif kind == ACTED:
+            self._events[event.signal] += 1
+            self.acted(event, self._must_place(event) or Place(event.cgroup, ""))
 
     def _must_feel_bets(self, event: Event) -> None:
         place = self._must_place(event)
@@ -116,6 +131,7 @@ class Feeling:
         if path is None:
             return None
         place = self._monitor.name(cgroup, path)
+        self._protection.born(cgroup, path)
         self._engine.prepare(place)
         for follower in self.followers:
             follower.born(cgroup, path)

@@ -3,7 +3,7 @@
 Reads kernel maps in small pages, because every microsecond here is one in which no reflex runs.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Final
 
@@ -13,8 +13,11 @@ from controlplane.arc.kernel.sources import Feeler
 from controlplane.arc.monitor.budget import Budget
 from controlplane.arc.monitor.streams import Monitor, Place
 from controlplane.arc.reflex.engine import Engine
+from controlplane.arc.reflex.holdings import InForce
+from controlplane.arc.reflex.taking_up import TakingUp
 from controlplane.arc.rulebook import RuleBook
 from controlplane.link.frames import (
+    PAGE,
     ActInForce,
     BudgetStatus,
     Rules,
@@ -28,6 +31,8 @@ from controlplane.link.signals import Signal
 
 PLACES_A_PAGE: Final = 8
 RULES_A_PAGE: Final = 20
+IN_FORCE_BYTES: Final = 16 * 1024
+"""Of paths and names that a status tells: it must fit into a frame with the counts of all rules."""
 
 
 class StreamReader:
@@ -113,7 +118,7 @@ def budgets(known: Mapping[str, Budget], now_ns: int) -> dict[str, BudgetStatus]
 
 
 def rules_page(
-    book: RuleBook, engine: Engine, known: dict[str, BudgetStatus], missing: dict[str, str], offset: int
+    book: RuleBook, engine: TakingUp, known: dict[str, BudgetStatus], missing: dict[str, str], offset: int
 ) -> Rules:
     """Rules with their state and budget; `missing` says of a signal why it is not felt."""
     rules = book.rules()
@@ -123,7 +128,11 @@ def rules_page(
             effective_mode=engine.effective_mode(rule),
             findings=engine.findings.get(rule.name, 0),
             breaker_open=rule.name in engine.breaker.open or "" in engine.breaker.open,
-            reason=next((missing[name] for name in signals_of(rule) if name in missing), ""),
+            reason=next(
+                (missing[name] for name in signals_of(rule) if name in missing),
+                engine.resting.get(rule.name, ""),
+            ),
+            where="kernel" if rule.name in engine.in_kernel else "userspace",
             budget=known.get(rule.name, BudgetStatus(0)),
         )
         for rule in rules[offset : offset + RULES_A_PAGE]
@@ -132,8 +141,16 @@ def rules_page(
     return Rules(page, end if end < len(rules) else 0)
 
 
-def in_force(engine: Engine) -> tuple[ActInForce, ...]:
-    """Reversible acts not yet undone."""
+def held(holdings: Iterable[InForce]) -> dict[str, int]:
+    """Reversible acts not yet undone, by act."""
+    counts: dict[str, int] = {}
+    for each in holdings:
+        counts[each.act.name] = counts.get(each.act.name, 0) + 1
+    return counts
+
+
+def in_force(holdings: Iterable[InForce]) -> tuple[ActInForce, ...]:
+    """Reversible acts not yet undone, as many as a frame has room for."""
     return tuple(
         ActInForce(
             trace_id=held.intent.trace_id,
@@ -145,8 +162,17 @@ def in_force(engine: Engine) -> tuple[ActInForce, ...]:
             since_ns=held.intent.time_ns,
             until_ns=held.intent.until_ns,
         )
-        for held in engine.holdings.all()[:100]
+        for held in _first(holdings)
     )
+
+
+def _first(holdings: Iterable[InForce]) -> Iterator[InForce]:
+    room = IN_FORCE_BYTES
+    for held in islice(holdings, PAGE):
+        room -= len(held.intent.path) + len(held.intent.rule)
+        if room < 0:
+            return
+        yield held
 
 
 def health(

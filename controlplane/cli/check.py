@@ -89,7 +89,7 @@ def check_file(path: Path, known: Known = BY_NAME) -> Result:
         if len(found) == 1 and is_config(found[0]):
             config_from(found[0])
             return Good(file, "Config")
-        policies = tuple(policy_from(document) for document in found)
+        policies = tuple(policy_from(document, programs=True) for document in found)
         compile_policies(policies, "", known)
     except PolicyError as error:
         return error

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from controlplane.arc.kernel.cgroups import find_mount
+from controlplane.arc.kernel.denials import Denials
 from controlplane.arc.kernel.sensors import Sensors
 from controlplane.cli import host
 from controlplane.cli.exits import Exit, Subparsers
@@ -107,13 +108,15 @@ def _maps(library: ctypes.CDLL | None) -> Iterator[Line]:
 
 
 def _denial() -> Iterator[Line]:
-    active = host.bpf_lsm_active()
-    found = {True: "active", False: "not in the list of active modules", None: "the kernel does not tell"}[
-        active
-    ]
-    yield _useful(
-        "bpf lsm", bool(active), found, "lets the kernel deny on its own; no default policy needs it"
-    )
+    """Loaded and attached, with nothing to deny, for as long as it takes to ask."""
+    meaning = "the act deny, through BPF LSM; no default policy needs it"
+    if host.libbpf() is None or not {"BPF", "SYS_ADMIN"} & _capabilities():
+        yield Line("bpf lsm", "limited", "not tried: needs libbpf and CAP_BPF", meaning)
+        return
+    denials = Denials()
+    denials.follow(wanted=True)
+    yield _useful("bpf lsm", not denials.reason, denials.reason or "attached", meaning)
+    denials.close()
 
 
 def _cgroups() -> Iterator[Line]:
@@ -158,6 +161,8 @@ def _privileges() -> Iterator[Line]:
         (("PERFMON", "SYS_ADMIN"), True, "attach them to tracepoints"),
         (("DAC_READ_SEARCH",), True, "open a cgroup by its id, so that a reused path is never hit"),
         (("KILL",), True, "signal processes of other users"),
+        (("NET_ADMIN",), False, "shape and quarantine"),
+        (("SYS_PTRACE",), False, "shape and quarantine where a cgroup has a network of its own"),
         (("SYS_NICE",), False, "real-time scheduling; give a process its nice value back"),
         (("IPC_LOCK",), False, "keep the daemon's memory from being paged out"),
         (("SYS_RESOURCE",), False, "raise limits; PSI windows that are no multiple of 2 s"),

@@ -3,7 +3,6 @@
 Changes nothing that outlasts the call. Says what is there; whether that suffices is for the caller.
 """
 
-import contextlib
 import ctypes
 import os
 import resource
@@ -25,7 +24,9 @@ RINGBUF: Final = 27
 CAPABILITIES: Final = {
     "DAC_READ_SEARCH": 2,
     "KILL": 5,
+    "NET_ADMIN": 12,
     "IPC_LOCK": 14,
+    "SYS_PTRACE": 19,
     "SYS_ADMIN": 21,
     "SYS_NICE": 23,
     "SYS_RESOURCE": 24,
@@ -34,8 +35,6 @@ CAPABILITIES: Final = {
 }
 """Bits of include/uapi/linux/capability.h."""
 
-_LSM_LIST_MODULES: Final = 461
-_LSM_ID_BPF: Final = 109
 _INIT_PID_NAMESPACE: Final = 0xEFFFFFFC
 """Inode of the first pid namespace: PROC_PID_INIT_INO of include/linux/proc_ns.h."""
 
@@ -128,16 +127,6 @@ def cgroup_files(mount: str) -> set[str] | None:
         return {file.name for file in trial.iterdir()}
     finally:
         trial.rmdir()
-
-
-def bpf_lsm_active() -> bool | None:
-    """Whether BPF programs may deny; None when the kernel does not tell."""
-    with contextlib.suppress(OSError):
-        return "bpf" in Path("/sys/kernel/security/lsm").read_text().strip().split(",")
-    modules = (ctypes.c_uint64 * 64)()
-    size = ctypes.c_uint32(ctypes.sizeof(modules))
-    count: int = ctypes.CDLL(None).syscall(_LSM_LIST_MODULES, modules, ctypes.byref(size), 0)
-    return None if count < 0 else _LSM_ID_BPF in modules[:count]
 
 
 def lock_holder(path: Path, locks: str) -> int | None:

@@ -7,7 +7,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 import msgspec
 
@@ -15,7 +15,7 @@ from controlplane.arc.kernel.cgroups import find_mount
 from controlplane.cli import host
 from controlplane.cli.exits import CliError, Exit, Subparsers
 from controlplane.compiler.installed import installed, package
-from controlplane.link.account import AccountError, account, require_reachable
+from controlplane.link.account import AccountError, account, group, require_reachable, require_readable
 from controlplane.link.config import Config
 from controlplane.link.rules import Boot, RuleSet
 from controlplane.link.signals import known_with
@@ -25,8 +25,12 @@ from controlplane.policy.load import load_config
 from controlplane.policy.sensors import user_sensors
 
 FOLDERS = {"runtime_dir", "state_dir", "policies", "sensors_dir"}
-OVERRIDES = ("loader", "mode", *sorted(FOLDERS), "metrics", "health", "realtime", "debug")
+OVERRIDES = (
+    *("loader", "mode", *sorted(FOLDERS), "metrics", "health", "realtime", "debug"),
+    *("log_format", "log_level"),
+)
 """Options that stand in for the configuration's key of the same name."""
+FORMATS = ("auto", "text", "json", "journald")
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -41,25 +45,22 @@ def add_parser(subparsers: Subparsers) -> None:
     add("--loader", choices=("auto", "core", "bcc"), help="how sensors get into the kernel")
     add("--mode", choices=("observe", "enforce"), help="upper bound of what any policy may do")
     add("--realtime", choices=("auto", "off"))
+    add("--log-format", choices=FORMATS, help="auto: journald under systemd, else text")
+    add("--log-level", choices=("debug", "info", "warn", "error"), help="least that is told here")
     add("--debug", action="store_true", default=None, help="tell all that compiler and verifier say")
     add("--metrics", metavar="HOST:PORT")
     add("--health", metavar="HOST:PORT")
-    add("--management", metavar="HOST:PORT", help="management over TCP")
+    add("--management", metavar="HOST:PORT", help="management over TLS, with the certificates configured")
 
 
 def run(args: argparse.Namespace) -> NoReturn:
     """Become the arc. Raises CliError or PolicyError where that cannot work."""
-    if args.management is not None:
-        hint = "leave it out; the UNIX socket is always there"
-        raise CliError(
-            "management over TCP needs certificates, which cannot be configured yet", hint, Exit.REFUSED
-        )
     config = configured(args)
     sensors = user_sensors(Path(config.sensors_dir))
     known = known_with(signal for sensor in sensors for signal in sensor.signals)
     rules = compile_folder(Path(config.policies), known, defaults=config.default_policies)
     check_host(config)
-    become_arc(Boot(config=config, rules=RuleSet(rules=rules), sensors=sensors))
+    become_arc(Boot(config=resolved(config), rules=RuleSet(rules=rules), sensors=sensors))
 
 
 def configured(args: argparse.Namespace) -> Config:
@@ -67,11 +68,28 @@ def configured(args: argparse.Namespace) -> Config:
     given = {key: getattr(args, key) for key in OVERRIDES if getattr(args, key) is not None}
     for key in given.keys() & FOLDERS:
         given[key] = str(Path(given[key]).absolute())
-    config = msgspec.structs.replace(load_config(args.config), **given)
+    config = load_config(args.config)
+    if args.management is not None:
+        given["management"] = msgspec.structs.replace(config.management, address=args.management)
+    config = msgspec.structs.replace(config, **given)
     for fault in settings.faults(config):
-        option = "--" + fault.at.replace("_", "-")
+        option = "--" + fault.at.partition(".")[0].replace("_", "-")
         raise CliError(f"{option}: {fault.message}", fault.hint, Exit.USAGE)
     return config
+
+
+def resolved(config: Config) -> Config:
+    """With the form chosen in which is told what happens."""
+    if config.log_format != "auto":
+        return config
+    form: Literal["text", "journald"] = "journald" if is_journald() else "text"
+    return msgspec.structs.replace(config, log_format=form)
+
+
+def is_journald() -> bool:
+    """Whether systemd reads standard error, see systemd.exec(5); it may be redirected since."""
+    stream = os.fstat(2)
+    return os.environ.get("JOURNAL_STREAM") == f"{stream.st_dev}:{stream.st_ino}"
 
 
 def check_host(config: Config) -> None:
@@ -90,6 +108,8 @@ def check_host(config: Config) -> None:
         hint = "stop it, or give this one another --runtime-dir"
         raise CliError(f"already running, pid {pid} holds {lock}", hint)
     check_account(config)
+    check_tls(config)
+    check_metrics_tls(config)
 
 
 def check_loader(config: Config) -> None:
@@ -106,12 +126,46 @@ def check_loader(config: Config) -> None:
         raise CliError("bcc is not installed", "apt install python3-bpfcc")
 
 
+def check_tls(config: Config) -> None:
+    """Certificates are there, fit together, and can be read by the plane. Raises CliError."""
+    given = config.management
+    if not given.address:
+        return
+    from controlplane.plane.api.certificates import now_utc
+    from controlplane.plane.api.tls import Files, TlsError, load
+
+    files = Files(given.cert, given.key, given.client_ca, given.crl)
+    try:
+        load(files, now_utc())
+        for path in files.paths():
+            require_readable(str(path), account(config.plane_user))
+    except (TlsError, AccountError) as error:
+        raise CliError(str(error), error.hint, Exit.BAD_POLICY) from None
+
+
+def check_metrics_tls(config: Config) -> None:
+    """As `check_tls`, for the metrics port. Raises CliError."""
+    files = config.metrics_tls
+    if files is None:
+        return
+    from controlplane.plane.tls import TlsError, context_of
+
+    try:
+        context_of(files)
+        for path in (files.cert, files.key, files.client_ca):
+            require_readable(path, account(config.plane_user))
+    except (TlsError, AccountError) as error:
+        raise CliError(f"metrics_tls: {error}", error.hint, Exit.BAD_POLICY) from None
+
+
 def check_account(config: Config) -> None:
     """The plane's account exists and can enter its directories. Raises CliError."""
     try:
         plane = account(config.plane_user)
         for directory in (config.runtime_dir, config.state_dir):
             require_reachable(directory, plane)
+        for name in config.management.groups().values():
+            group(name)
     except AccountError as error:
         raise CliError(str(error), error.hint, Exit.BAD_POLICY) from None
 

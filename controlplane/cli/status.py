@@ -40,6 +40,7 @@ def as_text(status: pb.GetStatusResponse) -> str:
         "findings": _counts(status.findings),
         "steps": _counts(status.steps),
         "refused": _counts(status.refusals),
+        "denied": _counts(status.denials),
         "latency": _latency(status.latency),
         "breakers": f"open: {', '.join(status.breakers_open)}" if status.breakers_open else "closed",
         "journal": f"{status.journal_records:,} records, {status.journal_dropped:,} dropped",

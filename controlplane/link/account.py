@@ -1,5 +1,6 @@
 """The plane's account: arc, plane and launcher must mean the same one, and it must reach its directories."""
 
+import grp
 import os
 import pwd
 from pathlib import Path
@@ -39,15 +40,41 @@ def account(user: str) -> Account:
     return Account(entry.pw_uid, entry.pw_gid)
 
 
+def group(name: str) -> int:
+    """Number of a group. Raises AccountError."""
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise AccountError(f"management: no group named {name!r}", "create it (groupadd --system)") from None
+
+
+def require_readable(path: str, owner: Account) -> None:
+    """Raises AccountError when the account could not read a file, or watch the folder in which it is."""
+    real = Path(path).resolve()
+    require_reachable(str(real), owner)
+    for what in (real, real.parent, Path(path).parent):
+        if not _mode_for(what, owner) & os.R_OK:
+            raise AccountError(
+                f"{path} cannot be read by the unprivileged process (uid {owner.uid}): {what} is closed",
+                f"chown {owner.uid} {what}, and mode 0600, or 0700 for a folder",
+            )
+
+
+def _mode_for(path: Path, owner: Account) -> int:
+    """What the account may do there: read, write and search as in os.access."""
+    entry = path.stat()
+    shift = 6 if entry.st_uid == owner.uid else 3 if entry.st_gid == owner.gid else 0
+    return entry.st_mode >> shift & 7
+
+
 def require_reachable(path: str, owner: Account) -> None:
     """Raises AccountError when a folder above `path` would not let the account through."""
     for folder in Path(path).parents:
         try:
-            entry = folder.stat()
+            mode = _mode_for(folder, owner)
         except FileNotFoundError:
             continue
-        shift = 6 if entry.st_uid == owner.uid else 3 if entry.st_gid == owner.gid else 0
-        if not entry.st_mode >> shift & os.X_OK:
+        if not mode & os.X_OK:
             raise AccountError(
                 f"{path} cannot be reached by the unprivileged process (uid {owner.uid}): {folder} is closed",
                 f"chmod a+x {folder}, or choose another directory",

@@ -8,7 +8,9 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-Key = Literal["cpu", "io", "nice", "ionice", "oom_score_adj", "max", "more", "read", "write"]
+Key = Literal[
+    "cpu", "io", "nice", "ionice", "oom_score_adj", "max", "more", "read", "write", "rate", "amount"
+]
 Way = Literal["", "share"]
 """As it stands; or in hundredths of a percent of what the victim uses now."""
 
@@ -31,7 +33,7 @@ class Bounds(NamedTuple):
     least: int
     most: int
     words: str
-    unit: Literal["", "%", "By", "By/s"] = ""
+    unit: Literal["", "%", "By", "By/s", "bit/s"] = ""
     shares: bool = False
     """It may be a share of what is used."""
 
@@ -44,6 +46,7 @@ SHARE: Final = Bounds(1, 100_000, "must be above 0% and at most 1000%", "%")
 MEMORY: Final = Bounds(1 << 16, 1 << 50, "must be at least 64KiB", "By", shares=True)
 DISK: Final = Bounds(1 << 10, 1 << 50, "must be at least 1KiB/s", "By/s")
 PIDS: Final = Bounds(1, 4_194_304, "must be between 1 and 4194304")
+NETWORK: Final = Bounds(8_000, 1_000_000_000_000, "must be between 8kbit/s and 1000Gbit/s", "bit/s")
 CPU: Final = Bounds(100, 10_000 * 8192, "must be at least 1%, of one CPU", "%")
 SETTABLE: Final[Mapping[Target, Mapping[str, Bounds]]] = {
     ("reweigh", False): {"cpu": WEIGHT, "io": WEIGHT},
@@ -55,7 +58,9 @@ SETTABLE: Final[Mapping[Target, Mapping[str, Bounds]]] = {
     ("limit-cpu", False): {"max": CPU},
     ("limit-memory", False): {"max": MEMORY},
     ("limit-pids", False): {"max": PIDS, "more": PIDS},
+    ("reclaim", False): {"amount": MEMORY},
     ("limit-io", False): {"read": DISK, "write": DISK},
+    ("shape", False): {"rate": NETWORK},
 }
 
 
@@ -105,6 +110,8 @@ def in_words(act: str, amount: Amount) -> str:
         return f"{amount.key} {amount.number / 100:g}% of its use"
     if unit == "%":
         return f"{amount.key} {amount.number / 100:g}%"
+    if unit == "bit/s":
+        return f"{amount.key} {_bits(amount.number)}/s"
     if unit:
         return f"{amount.key} {_bytes(amount.number)}{unit.removeprefix('By')}"
     if amount.key == "ionice":
@@ -118,3 +125,11 @@ def _bytes(number: int) -> str:
         if number % (1 << power) == 0:
             return f"{number >> power}{unit}"
     return f"{number}B"
+
+
+def _bits(number: int) -> str:
+    """In the largest unit of which it is a whole number."""
+    for power, unit in ((9, "Gbit"), (6, "Mbit"), (3, "kbit")):
+        if number % 10**power == 0:
+            return f"{number // 10**power}{unit}"
+    return f"{number}bit"

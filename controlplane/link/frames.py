@@ -4,10 +4,14 @@ One msgpack message per SOCK_SEQPACKET datagram. Everything here is best effort 
 not be lost is in the journal.
 """
 
+from typing import Annotated, Literal
+
 import msgspec
+from msgspec import Meta
 
 from controlplane.link.config import Mode
-from controlplane.link.rules import Rule
+from controlplane.link.records import Call, Change
+from controlplane.link.rules import Rule, Step
 
 MAX_FRAME = 64 * 1024
 PAGE = 100
@@ -21,6 +25,10 @@ class _Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True
 
 class GetStatus(_Command, frozen=True, kw_only=True):
     """Answered by `Status`."""
+
+
+class Ping(_Command, frozen=True, kw_only=True):
+    """Answered by `Done`: the arc turns."""
 
 
 class ListStreams(_Command, frozen=True, kw_only=True):
@@ -65,13 +73,62 @@ class UndoActs(_Command, frozen=True, kw_only=True):
     actor: str = ""
 
 
+class Trigger(_Command, frozen=True, kw_only=True):
+    """One act by hand, on a cgroup or, with `pid`, on a process; answered by `Triggered`."""
+
+    step: Step
+    path: str = ""
+    pid: int = 0
+    start_ns: int = 0
+    """Of the process, since boot: another one of that pid is none; 0: whoever has it now."""
+    dry_run: bool = False
+    actor: str = ""
+    trace_id: bytes = b""
+    """Of the caller's trace, to be carried on; empty: a new one."""
+    parent_id: bytes = b""
+
+
+class CloseBreaker(_Command, frozen=True, kw_only=True):
+    """Let a rule act again whose breaker is open, with a new budget; without `rule`, the node's."""
+
+    rule: str = ""
+    actor: str = ""
+
+
 class SegmentMoved(_Command, frozen=True, kw_only=True):
     """The plane has a synced copy of this sealed segment: the arc may delete its own."""
 
     segment: int
 
 
-Command = GetStatus | ListStreams | ListRules | ApplyRule | DeleteRule | SetMode | UndoActs | SegmentMoved
+class Audited(_Command, frozen=True, kw_only=True):
+    """Journal this call. Answered by `Done` once it is in the journal."""
+
+    call: Call
+
+
+class Noticed(_Command, frozen=True, kw_only=True):
+    """Journal what befell the plane."""
+
+    name: Literal["tls.rotated", "tls.refused"]
+    text: Annotated[str, Meta(max_length=1024)]
+
+
+Command = (
+    GetStatus
+    | Ping
+    | ListStreams
+    | ListRules
+    | ApplyRule
+    | DeleteRule
+    | SetMode
+    | UndoActs
+    | Trigger
+    | CloseBreaker
+    | SegmentMoved
+    | Audited
+    | Noticed
+)
 
 
 class SensorStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,9 +216,14 @@ class Status(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """Steps taken, by `act/outcome`."""
     refusals: dict[str, int] = {}
     """Steps that were not taken, by guard."""
+    denials: dict[str, int] = {}
+    """How often the kernel denied something to cgroups, by what."""
     latency: Latency | None = None
     breaker_open: tuple[str, ...] = ()
     in_force: tuple[ActInForce, ...] = ()
+    """The first of them; all are counted in `held`."""
+    held: dict[str, int] = {}
+    """Reversible acts in force, by act."""
     plane_restarts: int = 0
     link_dropped: int = 0
     journal_records: int = 0
@@ -206,6 +268,8 @@ class RuleStatus(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     """Why it cannot run here (its sensor is missing); empty when it can."""
     budget: BudgetStatus = BudgetStatus(0)
+    where: Literal["kernel", "userspace"] = "userspace"
+    """Who carries it out."""
 
 
 class Rules(msgspec.Struct, frozen=True, tag=True):
@@ -226,12 +290,26 @@ class Refused(msgspec.Struct, frozen=True, tag=True):
     """A command the arc does not carry out."""
 
     reason: str
-    """`not_found`, `invalid` or `forbidden`."""
+    """`not_found`, `invalid`, `forbidden` or `busy`."""
     message: str
     hint: str = ""
 
 
-Result = Status | Streams | Rules | Done | Refused
+class Triggered(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """An act by hand was begun; dry, what it would set, and which guard would refuse it."""
+
+    trace_id: bytes = b""
+    """Empty: nothing was done."""
+    cgroup: int
+    path: str
+    pid: int = 0
+    comm: str = ""
+    changes: tuple[Change, ...] = ()
+    guard: str = ""
+    detail: str = ""
+
+
+Result = Status | Streams | Rules | Done | Triggered | Refused
 
 
 class Reply(msgspec.Struct, frozen=True, tag=True):

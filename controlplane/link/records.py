@@ -5,19 +5,24 @@ kernel confirmed it, `Undo` when it was taken back. `Evidence` follows its findi
 wall clock of a record follows from its segment.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from controlplane.link.config import Mode
 
-Reason = Literal["timer", "command", "restart", "stop", "policy", "mode", "ended"]
-"""Why an act was taken back; `ended`: its victim is gone."""
+Reason = Literal[
+    "timer", "quiet", "command", "restart", "stop", "policy", "mode", "breaker", "ended", "failed"
+]
+"""Why an act was taken back; `quiet`: the signal has been so for as long as the policy asks, `breaker`: its
+policy may act no longer, `ended`: its victim is gone, `failed`: a hook, perhaps half done."""
 
-Guard = Literal["protected", "breaker", "budget", "gone", "absent", "unconfirmed"]
+Guard = Literal["protected", "breaker", "budget", "gone", "absent", "unconfirmed", "lost"]
 """What forbade an act; `budget`: too much is in force, `gone`: there was nobody left to act upon, `absent`:
 the kernel has no such control for this victim, as where a cgroup2 controller is not enabled,
-`unconfirmed`: it cannot be undone, and the test was not sure enough or its second signal at rest."""
+`unconfirmed`: it cannot be undone, and the test was not sure enough or its second signal at rest, `lost`:
+events of the policy's sensors were lost lately, so what is known is not all there was."""
 
 
 class _Record(msgspec.Struct, frozen=True, tag=True, kw_only=True):
@@ -35,6 +40,8 @@ class _InReflex(_Record, frozen=True, kw_only=True):
 class Finding(_InReflex, frozen=True, kw_only=True):
     """A test that fired. Its span is the root of the trace."""
 
+    parent_id: bytes = b""
+    """Span of whoever asked for the reflex and whose trace it goes on with; empty: it began by itself."""
     decided_ns: int
     rule: str
     signal: str
@@ -52,6 +59,8 @@ class Finding(_InReflex, frozen=True, kw_only=True):
     culprit_path: str = ""
     count: int
     """Kernel events this finding's last record stood for."""
+    repeats: int = 0
+    """Records of the stream that fired since its last finding while it cooled down, and were not told."""
     value: float
     statistic: float
     threshold: float
@@ -68,6 +77,8 @@ class Change(msgspec.Struct, frozen=True, array_like=True):
     before: str
     """The undo writes it back."""
     after: str
+    removal: bytes = b""
+    """Where something was made instead: how to find and remove it, see `messages`."""
 
 
 class Intent(_InReflex, frozen=True, kw_only=True):
@@ -88,6 +99,8 @@ class Intent(_InReflex, frozen=True, kw_only=True):
     """When it will be undone; 0: by hand, or never for an irreversible act."""
     mode: Mode
     event_ns: int
+    actor: str = ""
+    """Who asked for it by hand."""
     carried: bool = False
     """A repeat at the head of a new segment, for undo only: it happened once."""
 
@@ -99,6 +112,8 @@ class Outcome(_InReflex, frozen=True, kw_only=True):
     act: str
     ok: bool
     error: str = ""
+    detail: str = ""
+    """What a child that did it has seen: memory before and after, how a program ended, the name of a file."""
     event_ns: int
     decided_ns: int
 
@@ -109,6 +124,8 @@ class Effect(_InReflex, frozen=True, kw_only=True):
     rule: str
     act: str
     event_ns: int
+    error: str = ""
+    """`unseen`: it was waited for long enough, and holds up the next step no longer. It may yet come."""
 
 
 class Undo(_InReflex, frozen=True, kw_only=True):
@@ -125,6 +142,8 @@ class Undo(_InReflex, frozen=True, kw_only=True):
     error: str = ""
     """`foreign`: somebody else changed the value in between and theirs was left; `shared`: another reflex
     still holds the victim by the same act."""
+    detail: str = ""
+    """What there is to say of the time it was in force: `forks denied: 12`."""
     actor: str = ""
     event_ns: int
 
@@ -221,7 +240,39 @@ class Notice(_Record, frozen=True, kw_only=True):
     attributes: dict[str, str | int | float | bool] = {}
 
 
-Record = Finding | Intent | Outcome | Effect | Undo | GuardRefused | Evidence | Lost | Notice
+Short = Annotated[str, Meta(max_length=256)]
+"""So much of one text; the plane cuts what is longer."""
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """A management call, or one that was not let in: who, what, from where, and how it ended."""
+
+    outcome: Literal["begun", "done", "failed", "refused"]
+    """`begun` is written before anything is changed; `done` or `failed` follows, with the same request id."""
+    request_id: Short = ""
+    method: Short = ""
+    """`/package.Service/Method`; empty where it is none of ours, or the call did not come so far."""
+    what: Annotated[str, Meta(max_length=1024)] = ""
+    """The request in short."""
+    identity: Short = ""
+    """Empty where it is not known."""
+    role: Short = ""
+    origin: Short = ""
+    """Address of the peer, as gRPC writes it."""
+    code: Short = ""
+    """Status of the answer, `PERMISSION_DENIED`."""
+    detail: Short = ""
+    count: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 1
+    """Refused calls this stands for: of too many in a short time only the last is told."""
+
+
+class Audit(_Record, frozen=True, kw_only=True):
+    """A call that changes something, or one that was refused, as the plane says."""
+
+    call: Call
+
+
+Record = Finding | Intent | Outcome | Effect | Undo | GuardRefused | Evidence | Lost | Notice | Audit
 
 DECODER: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)
 EVIDENCE: msgspec.msgpack.Decoder[Evidence] = msgspec.msgpack.Decoder(Evidence)

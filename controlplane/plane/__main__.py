@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 from controlplane.link.account import Account, AccountError, account
-from controlplane.plane.privileges import PrivilegesError, drop, own_directory
+from controlplane.link.credentials import PrivilegesError
+from controlplane.plane.privileges import drop, own_directory
 
 
 def main() -> int:
@@ -38,7 +39,8 @@ def main() -> int:
         return 3
     # Before grpc is imported: with no cipher of TLS 1.2 left, nothing below TLS 1.3 is spoken.
     os.environ["GRPC_SSL_CIPHER_SUITES"] = "PSK"
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    # With TLS its log is read, for what it says of handshakes.
+    os.environ["GRPC_VERBOSITY"] = "INFO" if config.management.address else "ERROR"
 
     from controlplane.plane.daemon import serve
 

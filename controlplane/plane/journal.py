@@ -7,6 +7,7 @@ acknowledged is known to `cursor`. Blocking; every call comes from one thread.
 import fcntl
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -99,7 +100,9 @@ class Journal:
         """
         self._kept.mkdir(mode=0o700, exist_ok=True)
         if self._lock is None:
-            lock = (self._kept / "lock").open("wb")
+            # Read only, or it would keep the file system from being made so.
+            flags = os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC
+            lock = os.fdopen(os.open(self._kept / "lock", flags, 0o600), "rb")
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
@@ -153,6 +156,14 @@ class Journal:
         self._seal_orphans(numbers)
         pulled.moved.extend(number for number, copy in self._copies.items() if copy.sealed)
         return pulled
+
+    def missing(self, place: Cursor) -> int:
+        """Records behind a place that are no more in the head, by its oldest segment. Raises OSError."""
+        for path in sorted(path for path in self._head.iterdir() if segment_of(path.name) is not None):
+            with suppress(FileNotFoundError, DamagedSegmentError), path.open("rb") as file:
+                header = read_header(file.read(HEADER.size))
+                return place.missing(header, header.first_index)
+        return 0
 
     def _pull_one(self, number: int) -> tuple[list[Stored], bool]:
         copy = self._copies.get(number)

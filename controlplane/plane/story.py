@@ -115,10 +115,11 @@ class Story:
     def feed(self, uid: str, wall_ns: int, record: records.Record) -> None:
         """Takes a synced record, in journal order. `wall_ns`: its time since the epoch.
 
-        Evidence is kept for whoever asks, and no watcher is told: it says nothing new, at length.
+        Evidence is kept for whoever asks, and no watcher is told: it says nothing new, at length. Who called
+        is for the logs alone: whoever may look need not know.
         """
         match record:
-            case records.Intent(carried=True):
+            case records.Intent(carried=True) | records.Audit():
                 return
             case records.Evidence(trace_id=trace_id):
                 self._reflex(trace_id).evidence = records.ENCODER.encode(record)

@@ -15,12 +15,13 @@ from typing import Final, assert_never
 import msgspec
 
 from controlplane.link.config import Config
+from controlplane.link.faults import Fault, faults
+from controlplane.link.placing import misplaced
 from controlplane.link.rules import (
     MAX_RULES,
     NS,
     Betting,
     Confirm,
-    Fault,
     Level,
     Poisson,
     Pressure,
@@ -29,14 +30,13 @@ from controlplane.link.rules import (
     Rule,
     RuleSet,
     Step,
-    faults,
 )
 from controlplane.link.rules import Test as RuleTest
 from controlplane.link.signal_table import read_signals
 from controlplane.link.signals import BY_NAME, Known, Signal
 from controlplane.policy import units
 from controlplane.policy.errors import PolicyError, UnitError, suggest
-from controlplane.policy.load import PolicyDocument, policies_of, policy_files, read_bytes
+from controlplane.policy.load import PolicyDocument, policies_in, policies_of, policy_files
 from controlplane.policy.model import (
     ConfirmSpec,
     LastingPressure,
@@ -124,11 +124,17 @@ def compile_policy(policy: Policy, origin: str, known: Known, *, replayed: bool)
         confirm=_confirm(spec.confirm, known),
         ladder=tuple(_step(index, step) for index, step in enumerate(spec.ladder)),
         cooldown_ns=int(spec.cooldown),
+        quiet_ns=int(spec.quiet),
+        on_loss=spec.on_loss,
+        protect=spec.protect,
+        where=spec.where,
         mode=spec.mode,
         origin=origin,
     )
     for fault in faults(rule):
         raise _FaultError(fault)
+    if wrong := misplaced(rule):
+        raise _FaultError(wrong)
     return rule
 
 
@@ -232,16 +238,27 @@ def _step(index: int, spec: StepSpec) -> Step:
 
 
 def _read(files: Iterable[Path]) -> list[PolicyDocument]:
-    return [found for file in files for found in policies_of(read_bytes(file), str(file))]
+    return [found for file in files for found in policies_in(file)]
 
 
 def _located(entry: PolicyDocument, origin: str, known: Known, *, replayed: bool) -> Rule:
     try:
-        return compile_policy(entry.policy, origin, known, replayed=replayed)
+        rule = compile_policy(entry.policy, origin, known, replayed=replayed)
+        if not entry.programs and not replayed:
+            _refuse_programs(rule)
     except _FaultError as error:
         fault = error.fault
         message = f"{fault.at}: {fault.message}"
         raise entry.document.error(f"$.{fault.at}", message, fault.hint) from None
+    return rule
+
+
+def _refuse_programs(rule: Rule) -> None:
+    for index, step in enumerate(rule.ladder):
+        if step.hook is not None:
+            message = "names a program, which only a policy file may that is root's alone to write"
+            hint = "put it into policies.d, owned by root and mode 0644"
+            raise _FaultError(Fault(f"spec.ladder[{index}].run", message, hint))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

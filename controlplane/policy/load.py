@@ -8,14 +8,16 @@ from typing import Final
 import msgspec
 
 from controlplane.link.config import Config
-from controlplane.policy import settings
+from controlplane.policy import settings, units
 from controlplane.policy.document import MAX_BYTES, Document, documents
-from controlplane.policy.errors import PolicyError, suggest
+from controlplane.policy.errors import PolicyError, UnitError, suggest
 from controlplane.policy.model import API_VERSION, Policy, read_quantity
 from controlplane.policy.shape import shaped
 
 DEFAULT_CONFIG: Final = Path("/etc/reflexarc/reflexarc.yaml")
 ENDINGS: Final = (".yaml", ".yml")
+LEAST_BUDGET: Final = 100
+"""Hundredths of a percent."""
 
 
 class PolicyDocument(msgspec.Struct, frozen=True):
@@ -23,6 +25,8 @@ class PolicyDocument(msgspec.Struct, frozen=True):
 
     policy: Policy
     document: Document
+    programs: bool = False
+    """Whether it may have programs run: it is from a file that nobody but root could have written."""
 
 
 def load_config(path: Path | None = None) -> Config:
@@ -51,21 +55,41 @@ def config_from(document: Document) -> Config:
     if isinstance(value, dict):
         check_header(document, "Config", optional=True)
         value = {key: entry for key, entry in value.items() if key not in ("apiVersion", "kind")}
+        if "self_budget" in value:
+            value["self_budget"] = _budget(document, value["self_budget"])
     config = shaped(Document(document.file, value, document.lines), Config)
     for fault in settings.faults(config):
         raise document.error(f"$.{fault.at}", f"{fault.at} {fault.message}", fault.hint)
     return config
 
 
-def policies_of(data: bytes, file: str) -> list[PolicyDocument]:
+def _budget(document: Document, text: object) -> int:
+    try:
+        share = units.share(text)
+    except UnitError as error:
+        raise document.error("$.self_budget", f"self_budget: {error}", "write for example 5%") from None
+    if share < LEAST_BUDGET:
+        hint = "beyond its budget the daemon feels less: 100% for never"
+        raise document.error("$.self_budget", "self_budget must be at least 1%", hint)
+    return share
+
+
+def policies_of(data: bytes, file: str, *, programs: bool = False) -> list[PolicyDocument]:
     """The policies in the bytes of a file; none in one of comments alone. Raises PolicyError."""
-    return [policy_from(document) for document in documents(data, file)]
+    return [policy_from(document, programs=programs) for document in documents(data, file)]
 
 
-def policy_from(document: Document) -> PolicyDocument:
+def policies_in(path: Path) -> list[PolicyDocument]:
+    """The policies of a file, which may name programs if it is root's alone to write. Raises PolicyError."""
+    data, found = _read(path)
+    roots_alone = found.st_uid == 0 and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return policies_of(data, str(path), programs=roots_alone)
+
+
+def policy_from(document: Document, *, programs: bool = False) -> PolicyDocument:
     """The policy of one document. Raises PolicyError."""
     check_header(document, "Policy", optional=False)
-    return PolicyDocument(shaped(document, Policy, read_quantity), document)
+    return PolicyDocument(shaped(document, Policy, read_quantity), document, programs)
 
 
 def policy_files(folder: Path) -> list[Path]:
@@ -81,12 +105,17 @@ def policy_files(folder: Path) -> list[Path]:
 
 def read_bytes(path: Path) -> bytes:
     """A file's bytes, never more than one beyond the limit. Raises PolicyError."""
+    return _read(path)[0]
+
+
+def _read(path: Path) -> tuple[bytes, os.stat_result]:
     try:
         # O_NONBLOCK: a named pipe must not hold up the daemon's start
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
                 raise PolicyError("is not a regular file", "", str(path))
-            return file.read(MAX_BYTES + 1)
+            return file.read(MAX_BYTES + 1), found
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise PolicyError(f"cannot be read: {reason}", "", str(path)) from None

@@ -8,7 +8,7 @@ from typing import Final, Literal
 import msgspec
 
 from controlplane.link.config import Mode
-from controlplane.link.rules import NS, ActName, Scope
+from controlplane.link.rules import NS, ActName, Deniable, Scope, Where
 from controlplane.link.signals import Key
 from controlplane.policy import units
 from controlplane.policy.errors import UnitError, shown
@@ -141,6 +141,23 @@ class StepSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     read: Limit | None = None
     """From every disk that the cgroup uses, a second."""
     write: Limit | None = None
+    amount: Limit | None = None
+    """Of memory to reclaim."""
+    run: tuple[str, ...] | None = None
+    """Of a hook: a program and its arguments."""
+    undo: tuple[str, ...] | None = None
+    """The program that takes back what the first did."""
+    timeout: Duration | None = None
+    as_: str | None = msgspec.field(default=None, name="as")
+    """Account it runs as; nobody unless given."""
+    rate: Limit | None = None
+    """What a cgroup may send and receive, each, or an interface may send; a second."""
+    allow: tuple[str, ...] = ()
+    """Networks that a quarantined cgroup may still talk to."""
+    interface: str = ""
+    """Of the victim's own network."""
+    what: Deniable | None = None
+    """Of a deny."""
 
 
 class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -154,6 +171,13 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     confirm: ConfirmSpec | None = None
     ladder: tuple[StepSpec, ...]
     cooldown: Duration = Duration(60 * NS)
+    quiet: Duration = Duration(30 * NS)
+    """After so much quiet of the signal, steps still in force are taken back, the last one first."""
+    on_loss: Literal["closed", "open"] | None = None
+    """Whether to act while events of its sensors are lost; left out, only what can be undone is done."""
+    protect: tuple[str, ...] = ()
+    """Programs by name and cgroups by glob, besides those that are protected in any case."""
+    where: Where = "auto"
     mode: Mode = "observe"
 
 

@@ -29,6 +29,8 @@ BYTES_OF: Final = {
     "GiB": 1024**3,
 }
 
+BITS_OF: Final = {"bit": 1, "kbit": 1000, "Mbit": 1000**2, "Gbit": 1000**3}
+
 HUNDREDTHS_OF: Final = {"%": 100}
 WHOLE: Final = 10_000
 
@@ -66,6 +68,15 @@ def bytes_per_s(text: str) -> int:
     if separator and unit == "s":
         return size_bytes(size)
     raise UnitError(f"{shown(text)} is not so much a second", "write for example 10MiB/s")
+
+
+def bits_per_s(text: str) -> int:
+    """Of `10Mbit/s`. Raises UnitError."""
+    hint = "write for example 10Mbit/s, 500kbit/s"
+    size, separator, unit = text.partition("/")
+    if not separator or unit != "s":
+        raise UnitError(f"{shown(text)} is not so much a second", hint)
+    return _whole(size, "a number of bits", hint, BITS_OF)
 
 
 def rate_per_s(text: object) -> Fraction:

@@ -31,7 +31,7 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("version", "pid", "mode", "loader", "realtime", "start_time", "armed_time", "time", "events", "streams", "policies", "findings", "steps", "latency", "breakers_open", "in_force", "plane_restarts", "link_dropped", "journal_records", "journal_dropped", "policy_error", "watchers", "watchers_dropped", "refusals")
+    __slots__ = ("version", "pid", "mode", "loader", "realtime", "start_time", "armed_time", "time", "events", "streams", "policies", "findings", "steps", "latency", "breakers_open", "in_force", "plane_restarts", "link_dropped", "journal_records", "journal_dropped", "policy_error", "watchers", "watchers_dropped", "refusals", "denials")
     class EventsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -67,6 +67,13 @@ class GetStatusResponse(_message.Message):
         key: str
         value: int
         def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class DenialsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     VERSION_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
@@ -91,6 +98,7 @@ class GetStatusResponse(_message.Message):
     WATCHERS_FIELD_NUMBER: _ClassVar[int]
     WATCHERS_DROPPED_FIELD_NUMBER: _ClassVar[int]
     REFUSALS_FIELD_NUMBER: _ClassVar[int]
+    DENIALS_FIELD_NUMBER: _ClassVar[int]
     version: str
     pid: int
     mode: Mode
@@ -115,7 +123,8 @@ class GetStatusResponse(_message.Message):
     watchers: int
     watchers_dropped: _containers.ScalarMap[str, int]
     refusals: _containers.ScalarMap[str, int]
-    def __init__(self, version: _Optional[str] = ..., pid: _Optional[int] = ..., mode: _Optional[_Union[Mode, str]] = ..., loader: _Optional[str] = ..., realtime: _Optional[bool] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., armed_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., events: _Optional[_Mapping[str, int]] = ..., streams: _Optional[int] = ..., policies: _Optional[int] = ..., findings: _Optional[_Mapping[str, int]] = ..., steps: _Optional[_Mapping[str, int]] = ..., latency: _Optional[_Union[Latency, _Mapping]] = ..., breakers_open: _Optional[_Iterable[str]] = ..., in_force: _Optional[_Iterable[_Union[ActInForce, _Mapping]]] = ..., plane_restarts: _Optional[int] = ..., link_dropped: _Optional[int] = ..., journal_records: _Optional[int] = ..., journal_dropped: _Optional[int] = ..., policy_error: _Optional[str] = ..., watchers: _Optional[int] = ..., watchers_dropped: _Optional[_Mapping[str, int]] = ..., refusals: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    denials: _containers.ScalarMap[str, int]
+    def __init__(self, version: _Optional[str] = ..., pid: _Optional[int] = ..., mode: _Optional[_Union[Mode, str]] = ..., loader: _Optional[str] = ..., realtime: _Optional[bool] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., armed_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., events: _Optional[_Mapping[str, int]] = ..., streams: _Optional[int] = ..., policies: _Optional[int] = ..., findings: _Optional[_Mapping[str, int]] = ..., steps: _Optional[_Mapping[str, int]] = ..., latency: _Optional[_Union[Latency, _Mapping]] = ..., breakers_open: _Optional[_Iterable[str]] = ..., in_force: _Optional[_Iterable[_Union[ActInForce, _Mapping]]] = ..., plane_restarts: _Optional[int] = ..., link_dropped: _Optional[int] = ..., journal_records: _Optional[int] = ..., journal_dropped: _Optional[int] = ..., policy_error: _Optional[str] = ..., watchers: _Optional[int] = ..., watchers_dropped: _Optional[_Mapping[str, int]] = ..., refusals: _Optional[_Mapping[str, int]] = ..., denials: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class Latency(_message.Message):
     __slots__ = ("bounds_ns", "counts", "sum_ns")
@@ -255,7 +264,7 @@ class ListPoliciesResponse(_message.Message):
     def __init__(self, policies: _Optional[_Iterable[_Union[PolicyStatus, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class Policy(_message.Message):
-    __slots__ = ("name", "signal", "per", "node", "cgroups", "rate", "level", "learned_rate", "learned_values", "rare", "pressure", "ladder", "cooldown_ns", "mode", "origin", "confirmation")
+    __slots__ = ("name", "signal", "per", "node", "cgroups", "rate", "level", "learned_rate", "learned_values", "rare", "pressure", "ladder", "cooldown_ns", "mode", "origin", "confirmation", "where", "quiet_ns", "on_loss", "protect")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SIGNAL_FIELD_NUMBER: _ClassVar[int]
     PER_FIELD_NUMBER: _ClassVar[int]
@@ -272,6 +281,10 @@ class Policy(_message.Message):
     MODE_FIELD_NUMBER: _ClassVar[int]
     ORIGIN_FIELD_NUMBER: _ClassVar[int]
     CONFIRMATION_FIELD_NUMBER: _ClassVar[int]
+    WHERE_FIELD_NUMBER: _ClassVar[int]
+    QUIET_NS_FIELD_NUMBER: _ClassVar[int]
+    ON_LOSS_FIELD_NUMBER: _ClassVar[int]
+    PROTECT_FIELD_NUMBER: _ClassVar[int]
     name: str
     signal: str
     per: str
@@ -288,7 +301,11 @@ class Policy(_message.Message):
     mode: Mode
     origin: str
     confirmation: Confirmation
-    def __init__(self, name: _Optional[str] = ..., signal: _Optional[str] = ..., per: _Optional[str] = ..., node: _Optional[bool] = ..., cgroups: _Optional[_Iterable[str]] = ..., rate: _Optional[_Union[Rate, _Mapping]] = ..., level: _Optional[_Union[Level, _Mapping]] = ..., learned_rate: _Optional[_Union[Learned, _Mapping]] = ..., learned_values: _Optional[_Union[Learned, _Mapping]] = ..., rare: _Optional[_Union[Rare, _Mapping]] = ..., pressure: _Optional[_Union[Level, _Mapping]] = ..., ladder: _Optional[_Iterable[_Union[Rung, _Mapping]]] = ..., cooldown_ns: _Optional[int] = ..., mode: _Optional[_Union[Mode, str]] = ..., origin: _Optional[str] = ..., confirmation: _Optional[_Union[Confirmation, _Mapping]] = ...) -> None: ...
+    where: str
+    quiet_ns: int
+    on_loss: str
+    protect: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., signal: _Optional[str] = ..., per: _Optional[str] = ..., node: _Optional[bool] = ..., cgroups: _Optional[_Iterable[str]] = ..., rate: _Optional[_Union[Rate, _Mapping]] = ..., level: _Optional[_Union[Level, _Mapping]] = ..., learned_rate: _Optional[_Union[Learned, _Mapping]] = ..., learned_values: _Optional[_Union[Learned, _Mapping]] = ..., rare: _Optional[_Union[Rare, _Mapping]] = ..., pressure: _Optional[_Union[Level, _Mapping]] = ..., ladder: _Optional[_Iterable[_Union[Rung, _Mapping]]] = ..., cooldown_ns: _Optional[int] = ..., mode: _Optional[_Union[Mode, str]] = ..., origin: _Optional[str] = ..., confirmation: _Optional[_Union[Confirmation, _Mapping]] = ..., where: _Optional[str] = ..., quiet_ns: _Optional[int] = ..., on_loss: _Optional[str] = ..., protect: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Confirmation(_message.Message):
     __slots__ = ("signal", "rate", "level", "within_ns")
@@ -347,7 +364,7 @@ class Rung(_message.Message):
     def __init__(self, act: _Optional[str] = ..., after_ns: _Optional[int] = ..., for_ns: _Optional[int] = ..., sets: _Optional[_Iterable[str]] = ..., grace_ns: _Optional[int] = ...) -> None: ...
 
 class PolicyStatus(_message.Message):
-    __slots__ = ("policy", "effective_mode", "findings", "breaker_open", "reason", "streams", "tests_per_second", "tests_per_alarm")
+    __slots__ = ("policy", "effective_mode", "findings", "breaker_open", "reason", "streams", "tests_per_second", "tests_per_alarm", "where")
     POLICY_FIELD_NUMBER: _ClassVar[int]
     EFFECTIVE_MODE_FIELD_NUMBER: _ClassVar[int]
     FINDINGS_FIELD_NUMBER: _ClassVar[int]
@@ -356,6 +373,7 @@ class PolicyStatus(_message.Message):
     STREAMS_FIELD_NUMBER: _ClassVar[int]
     TESTS_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
     TESTS_PER_ALARM_FIELD_NUMBER: _ClassVar[int]
+    WHERE_FIELD_NUMBER: _ClassVar[int]
     policy: Policy
     effective_mode: Mode
     findings: int
@@ -364,7 +382,8 @@ class PolicyStatus(_message.Message):
     streams: int
     tests_per_second: float
     tests_per_alarm: float
-    def __init__(self, policy: _Optional[_Union[Policy, _Mapping]] = ..., effective_mode: _Optional[_Union[Mode, str]] = ..., findings: _Optional[int] = ..., breaker_open: _Optional[bool] = ..., reason: _Optional[str] = ..., streams: _Optional[int] = ..., tests_per_second: _Optional[float] = ..., tests_per_alarm: _Optional[float] = ...) -> None: ...
+    where: str
+    def __init__(self, policy: _Optional[_Union[Policy, _Mapping]] = ..., effective_mode: _Optional[_Union[Mode, str]] = ..., findings: _Optional[int] = ..., breaker_open: _Optional[bool] = ..., reason: _Optional[str] = ..., streams: _Optional[int] = ..., tests_per_second: _Optional[float] = ..., tests_per_alarm: _Optional[float] = ..., where: _Optional[str] = ...) -> None: ...
 
 class ApplyPolicyRequest(_message.Message):
     __slots__ = ("yaml", "origin", "dry_run")
@@ -661,6 +680,45 @@ class Suspect(_message.Message):
     parent: bool
     def __init__(self, who: _Optional[_Union[Victim, _Mapping]] = ..., records: _Optional[int] = ..., parent: _Optional[bool] = ...) -> None: ...
 
+class TriggerRequest(_message.Message):
+    __slots__ = ("act", "cgroup", "pid", "for_ns", "settings", "dry_run", "start_ns")
+    class SettingsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    ACT_FIELD_NUMBER: _ClassVar[int]
+    CGROUP_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    FOR_NS_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    START_NS_FIELD_NUMBER: _ClassVar[int]
+    act: str
+    cgroup: str
+    pid: int
+    for_ns: int
+    settings: _containers.ScalarMap[str, str]
+    dry_run: bool
+    start_ns: int
+    def __init__(self, act: _Optional[str] = ..., cgroup: _Optional[str] = ..., pid: _Optional[int] = ..., for_ns: _Optional[int] = ..., settings: _Optional[_Mapping[str, str]] = ..., dry_run: _Optional[bool] = ..., start_ns: _Optional[int] = ...) -> None: ...
+
+class TriggerResponse(_message.Message):
+    __slots__ = ("trace_id", "victim", "writes", "guard", "detail")
+    TRACE_ID_FIELD_NUMBER: _ClassVar[int]
+    VICTIM_FIELD_NUMBER: _ClassVar[int]
+    WRITES_FIELD_NUMBER: _ClassVar[int]
+    GUARD_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    trace_id: str
+    victim: Victim
+    writes: _containers.RepeatedScalarFieldContainer[str]
+    guard: str
+    detail: str
+    def __init__(self, trace_id: _Optional[str] = ..., victim: _Optional[_Union[Victim, _Mapping]] = ..., writes: _Optional[_Iterable[str]] = ..., guard: _Optional[str] = ..., detail: _Optional[str] = ...) -> None: ...
+
 class UndoRequest(_message.Message):
     __slots__ = ("trace_id", "all")
     TRACE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -674,3 +732,15 @@ class UndoResponse(_message.Message):
     UNDONE_FIELD_NUMBER: _ClassVar[int]
     undone: int
     def __init__(self, undone: _Optional[int] = ...) -> None: ...
+
+class CloseBreakerRequest(_message.Message):
+    __slots__ = ("policy", "node")
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    policy: str
+    node: bool
+    def __init__(self, policy: _Optional[str] = ..., node: _Optional[bool] = ...) -> None: ...
+
+class CloseBreakerResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...

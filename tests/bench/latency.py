@@ -28,6 +28,7 @@ from tests.bench.testbed import (
     start,
     watchdog,
 )
+from tests.namespaces import own_namespace
 
 COUNT: Final = 2000
 ALONE: Final = 500
@@ -82,7 +83,8 @@ def measure(row: Row, count: int, *, loaded: bool) -> tuple[list[Reflex], list[R
                 if row.needs and not (victim / row.needs).exists():
                     return None
                 size = -(-count // blocks) + WARM_UP
-                ours += by_arc(row, victim, size, loaded=loaded)[WARM_UP:]
+                with own_namespace() if row.network else ExitStack():
+                    ours += by_arc(row, victim, size, loaded=loaded)[WARM_UP:]
                 if row.peer:
                     theirs += by_peer(row, victim, size)[WARM_UP:]
     return ours, theirs
@@ -102,6 +104,8 @@ def by_arc(row: Row, victim: Path, size: int, *, loaded: bool) -> list[Reflex]:
         if loaded:
             asking = python("tests.bench.asking", daemon.socket)
             ready(stack.enter_context(running(asking, stdout=subprocess.PIPE)))
+        if row.network:
+            daemon.await_said("messages.encoded")
         trigger(row, victim, size)
         daemon.stop()
         return reflexes(daemon)

@@ -24,9 +24,13 @@ class Row(NamedTuple):
     """Control file without which it cannot be done."""
     peer: Literal["", "kill", "freeze"] = ""
     """What `reflex` calls it, the same in C."""
+    network: bool = False
+    """It is done in a network namespace of its own."""
 
 
-def _set(act: Literal["reweigh", "limit-cpu", "limit-memory", "limit-pids"], *amounts: Amount) -> Step:
+def _set(
+    act: Literal["reweigh", "limit-cpu", "limit-memory", "limit-pids", "shape"], *amounts: Amount
+) -> Step:
     return Step(act, for_ns=BRIEF_NS, amounts=amounts)
 
 
@@ -40,6 +44,8 @@ ROWS: Final[Mapping[str, Row]] = {
     "reweigh": Row("fork", _set("reweigh", Amount("cpu", 10)), "cpu.weight"),
     "limit-cpu": Row("fork", _set("limit-cpu", Amount("max", 5000)), "cpu.max"),
     "limit-memory": Row("fork", _set("limit-memory", Amount("max", LIMIT)), "memory.high"),
+    "shape": Row("fork", _set("shape", Amount("rate", 8_000_000)), network=True),
+    "quarantine": Row("fork", Step("quarantine", for_ns=BRIEF_NS), network=True),
     "limit-pids": Row("fork", _set("limit-pids", Amount("more", 100)), "pids.max"),
 }
 

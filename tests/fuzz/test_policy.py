@@ -6,7 +6,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controlplane.link.rules import ActName, problems
+from controlplane.link.faults import problems
+from controlplane.link.rules import ActName
 from controlplane.policy.compile import rules_of
 from controlplane.policy.document import documents
 from controlplane.policy.errors import PolicyError

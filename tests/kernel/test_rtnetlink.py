@@ -1,14 +1,11 @@
 """Interfaces of a network namespace of the test's own go down and up, and the arc feels it by rtnetlink."""
 
-import ctypes
 import io
 import json
-import os
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
 
 import msgspec
 import pytest
@@ -25,12 +22,10 @@ from controlplane.link.signals import BY_NAME
 from controlplane.policy.compile import DEFAULTS, rules_of
 from controlplane.policy.load import read_bytes
 from tests.kernel.conftest import Turned
+from tests.namespaces import own_namespace
 from tests.patience import patient
 
 Turn = Callable[..., Turned]
-
-CLONE_NEWNET: Final = 0x40000000
-LIBC: Final = ctypes.CDLL(None, use_errno=True)
 
 
 def ip(*arguments: str) -> None:
@@ -40,15 +35,10 @@ def ip(*arguments: str) -> None:
 @pytest.fixture(autouse=True)
 def _own_network() -> Iterator[None]:
     """A namespace with `east` and `west`, the ends of one cable, both up."""
-    host = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    assert LIBC.unshare(CLONE_NEWNET) == 0
-    try:
+    with own_namespace():
         ip("link", "add", "east", "up", "type", "veth", "peer", "name", "west")
         ip("link", "set", "west", "up")
         yield
-    finally:
-        assert LIBC.setns(host, CLONE_NEWNET) == 0
-        os.close(host)
 
 
 def rule(signal: str, **changes: object) -> Rule:

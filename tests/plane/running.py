@@ -1,12 +1,13 @@
 """A real plane process, and the arc's ends of what it is given: link, doorbell, journal."""
 
 import asyncio
+import grp
 import os
 import signal
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from controlplane.arc.reflex.journal import Journal as Writer
 from controlplane.link.account import account
 from controlplane.link.config import Config, Export
-from controlplane.link.frames import SegmentMoved
-from controlplane.link.records import Record
+from controlplane.link.frames import Noticed, SegmentMoved
+from controlplane.link.records import Call, Record
 from tests.plane.writer import append
 from tests.unit.plane.responder import Responder
 
@@ -49,6 +50,10 @@ class Ear(Responder):
             self.close()
 
 
+GROUP = "daemon"
+"""May use the socket for viewers; every Linux has it, with nobody in it."""
+
+
 @contextmanager
 def node(*, size: int = 64 * 1024, keep: int = 16) -> Iterator["Node"]:
     """The directories of one daemon, where an account without privileges can reach them."""
@@ -56,10 +61,14 @@ def node(*, size: int = 64 * 1024, keep: int = 16) -> Iterator["Node"]:
     root.chmod(0o755)
     owner = account("")
     try:
-        for name in ("journal", "plane"):
+        for name in ("journal", "plane", "tls"):
             (root / name).mkdir(mode=0o750)
             if os.geteuid() == 0:
-                os.chown(root / name, owner.uid if name == "plane" else 0, owner.gid)
+                os.chown(root / name, 0 if name == "journal" else owner.uid, owner.gid)
+        (root / "plane").chmod(0o700)
+        (root / "viewer").mkdir()
+        os.chown(root / "viewer", owner.uid if os.geteuid() == 0 else -1, grp.getgrnam(GROUP).gr_gid)
+        (root / "viewer").chmod(0o2710)
         directory = os.open(root / "journal", os.O_RDONLY | os.O_DIRECTORY)
         writer = Writer(directory, size, keep, owner.gid if os.geteuid() == 0 else os.getgid(), tuple)
         try:
@@ -78,6 +87,8 @@ class Node:
     root: Path
     writer: Writer
     written: int = 0
+    within: Callable[[list[str]], list[str]] = list
+    """Changes the command by which a plane is started."""
 
     def __post_init__(self) -> None:
         self.doorbell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -86,13 +97,13 @@ class Node:
     def state(self) -> Path:
         return self.root / "state"
 
-    def config(self, endpoint: str = "", **settings: object) -> Config:
+    def config(self, endpoint: str = "", *, export: Export = Export(), **settings: object) -> Config:  # noqa: B008 -- frozen
         base = Config(
             runtime_dir=str(self.root),
             state_dir=str(self.state),
             metrics="127.0.0.1:0",
             health="127.0.0.1:0",
-            export=Export(endpoint=endpoint, timeout_ms=2000),
+            export=msgspec.structs.replace(export, endpoint=endpoint, timeout_ms=export.timeout_ms or 2000),
         )
         return msgspec.structs.replace(base, **settings)
 
@@ -129,6 +140,26 @@ class Running:
                 self.responder.heard.clear()
                 await self.responder.heard.wait()
 
+    async def journalled(self, wanted: Callable[[Call], bool]) -> Call:
+        """Waits for a call that the arc was to journal."""
+        async with asyncio.timeout(10):
+            while True:
+                for call in self.responder.calls:
+                    if wanted(call):
+                        return call
+                self.responder.heard.clear()
+                await self.responder.heard.wait()
+
+    async def noticed(self, name: str, number: int = 1) -> Noticed:
+        """Waits for the so-many-th notice of that name."""
+        async with asyncio.timeout(10):
+            while True:
+                found = [notice for notice in self.responder.notices if notice.name == name]
+                if len(found) >= number:
+                    return found[number - 1]
+                self.responder.heard.clear()
+                await self.responder.heard.wait()
+
     async def serving(self, component: str, *, serving: bool) -> None:
         """Waits until the health of a component is that."""
         wanted = (
@@ -140,6 +171,15 @@ class Running:
             async for response in stub.Watch(health_pb2.HealthCheckRequest(service=component)):
                 if response.status == wanted:
                     return
+
+    async def metrics(self) -> dict[str, float]:
+        """Samples by name and labels, as they are scraped."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.ports["metrics"])
+        writer.write(b"GET /metrics HTTP/1.1\r\n\r\n")
+        lines = (await reader.read()).decode().partition("\r\n\r\n")[2].splitlines()
+        writer.close()
+        pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+        return {name: float(value) for name, _, value in pairs}
 
     def status(self) -> dict[str, str]:
         """/proc/<pid>/status."""
@@ -158,8 +198,7 @@ async def plane(where: Node, config: Config, **environment: str) -> AsyncIterato
     names = ("--link-fd", "--doorbell-fd", "--config-fd")
     arguments = [text for pair in zip(names, map(str, descriptors), strict=True) for text in pair]
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "controlplane.plane", *arguments),
+        *where.within([sys.executable, "-m", "controlplane.plane", *arguments]),
         pass_fds=descriptors,
         env={**os.environ, **environment},
         stderr=asyncio.subprocess.PIPE,
@@ -168,7 +207,7 @@ async def plane(where: Node, config: Config, **environment: str) -> AsyncIterato
     os.close(memory)
     running = None
     try:
-        ports = await _ports(process)
+        ports = await _ports(process, 3 if config.management.address else 2)
         stderr = asyncio.create_task(_rest(process))
         running = Running(process, responder, stderr, ports)
         yield running
@@ -181,12 +220,12 @@ async def plane(where: Node, config: Config, **environment: str) -> AsyncIterato
         responder.close()
 
 
-async def _ports(process: asyncio.subprocess.Process) -> dict[str, int]:
-    """Read from the log: `health on port N`, `metrics on port N`."""
+async def _ports(process: asyncio.subprocess.Process, wanted: int) -> dict[str, int]:
+    """Read from the log: `health on port N`, `metrics on port N`, `management on port N`."""
     assert process.stderr is not None
     ports: dict[str, int] = {}
     said = b""
-    while len(ports) < 2:
+    while len(ports) < wanted:
         line = await process.stderr.readline()
         said += line
         words = line.decode().split()

@@ -3,11 +3,14 @@
 import asyncio
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
 
 import grpc
 import grpc.aio
+from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsPartialSuccess,
     ExportLogsServiceRequest,
@@ -18,14 +21,16 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 Context = grpc.aio.ServicerContext[Any, Any]
 Fault = Callable[[ExportLogsServiceRequest, Context], Awaitable[ExportLogsServiceResponse | None]]
 """Aborts, answers, or returns None: then the request is taken."""
+Details = tuple[tuple[str, bytes], ...]
 SERVICE = "opentelemetry.proto.collector.logs.v1.LogsService"
 
 
 class Sink:
     """Counts what it took by `log.record.uid`. `faults` are used up one a request, `always` stays."""
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, credentials: grpc.ServerCredentials | None = None) -> None:
         self.port = port
+        self._credentials = credentials
         self.requests: list[ExportLogsServiceRequest] = []
         self.metadata: list[dict[str, str | bytes]] = []
         self.uids: Counter[str] = Counter()
@@ -54,7 +59,11 @@ class Sink:
         self._server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(SERVICE, {"Export": handler}),)
         )
-        self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
+        address = f"127.0.0.1:{self.port}"
+        if self._credentials is None:
+            self.port = self._server.add_insecure_port(address)
+        else:
+            self.port = self._server.add_secure_port(address, self._credentials)
         await self._server.start()
 
     async def stop(self) -> None:
@@ -106,9 +115,29 @@ def attributes_of(record: LogRecord) -> dict[str, Any]:
     return {item.key: getattr(item.value, item.value.WhichOneof("value") or "") for item in record.attributes}
 
 
-def refuse(code: grpc.StatusCode, message: str = "as told") -> Fault:
+def refuse(code: grpc.StatusCode, message: str = "as told", details: Details = ()) -> Fault:
     async def fault(_: ExportLogsServiceRequest, context: Context) -> None:
-        await context.abort(code, message)
+        await context.abort(code, message, details)
+
+    return fault
+
+
+def retry_after(seconds: float, *, alone: bool = False) -> Details:
+    """RetryInfo as the specification has it, in a status, or as some send it, `alone`."""
+    info = RetryInfo()
+    info.retry_delay.FromTimedelta(timedelta(seconds=seconds))
+    if alone:
+        return (("google.rpc.retryinfo-bin", info.SerializeToString()),)
+    status = Status(code=8, message="as told")
+    status.details.add().Pack(info)
+    return (("grpc-status-details-bin", status.SerializeToString()),)
+
+
+def slow(seconds: float) -> Fault:
+    """Takes it, but not at once."""
+
+    async def fault(_: ExportLogsServiceRequest, __: Context) -> None:
+        await asyncio.sleep(seconds)
 
     return fault
 

@@ -1,93 +1,152 @@
-"""Every field of the data model, as an independent OTLP collector understood it."""
+"""Every field of the data model for every event, as an independent collector understood it."""
 
 import asyncio
-import importlib.util
-import re
+import os
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
+
+import pytest
+from opentelemetry.sdk._logs import ReadableLogRecord
 
 from controlplane import __version__
+from controlplane.arc.reflex.journal import read_records
+from controlplane.link.config import Export
+from controlplane.link.records import ENCODER
+from controlplane.link.segment import Entry
+from controlplane.plane.journal import Stored
 from controlplane.plane.telemetry import events
-from tests.plane.running import free_port, node, plane
-from tests.plane.writer import finding
+from controlplane.plane.telemetry.catalogue import EVENTS
+from controlplane.plane.telemetry.logs import Logs
+from tests.plane.certificates import Authority
+from tests.plane.every import EVERY
+from tests.plane.rotel import Printed, Rotel, nginx, rotel
+from tests.plane.running import Node, node, plane
 
-
-def agent() -> str:
-    spec = importlib.util.find_spec("rotel")
-    assert spec is not None
-    assert spec.origin is not None
-    return str(Path(spec.origin).with_name("rotel-agent"))
+WAYS = ("grpc", "http/protobuf", "grpc behind nginx", "http/protobuf behind nginx")
+NOT_JOURNALLED = {events.JOURNAL_DROPPED, events.JOURNAL_UNDECODABLE, events.DIAGNOSTIC}
 
 
 @asynccontextmanager
-async def rotel() -> AsyncIterator[tuple[int, asyncio.StreamReader]]:
-    """A collector that prints what it receives."""
-    grpc_port, http_port = free_port(), free_port()
-    process = await asyncio.create_subprocess_exec(
-        agent(),
-        "start",
-        *("--otlp-grpc-endpoint", f"127.0.0.1:{grpc_port}"),
-        *("--otlp-http-endpoint", f"127.0.0.1:{http_port}"),
-        *("--debug-log", "logs", "--debug-log-verbosity", "detailed", "--exporter", "blackhole"),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        limit=1 << 20,
+async def way_to(collector: Rotel, way: str, where: Node) -> AsyncIterator[Export]:
+    """Directly, or through nginx with TLS 1.3 and a client certificate."""
+    protocol, _, proxied = way.partition(" ")
+    over_grpc = protocol == "grpc"
+    export = Export(
+        protocol="grpc" if over_grpc else "http/protobuf", compression="gzip" if proxied else None
     )
-    assert process.stdout is not None
+    if not proxied:
+        port = collector.grpc_port if over_grpc else collector.http_port
+        yield _with(export, endpoint=f"http://127.0.0.1:{port}")
+        return
+    if shutil.which("nginx") is None:
+        pytest.skip("nginx is not installed: `make tools`")
+    authority, client = secrets(where)
+    async with nginx(where.root, authority, collector) as port:
+        yield _with(export, endpoint=f"https://127.0.0.1:{port}", **client)
+
+
+def secrets(where: Node) -> tuple[Authority, dict[str, str]]:
+    """An authority, and files that the plane's account may read."""
+    authority = Authority(where.root)
+    pair = authority.pair("client")
+    return authority, {"ca": str(authority.ca), "cert": str(pair.cert), "key": str(pair.key)}
+
+
+def _with(export: Export, **fields: str) -> Export:
+    known = {name: getattr(export, name) for name in export.__struct_fields__}
+    return Export(**{**known, **fields})
+
+
+def expected(where: Node) -> list[ReadableLogRecord]:
+    """What we make of what lies in the journal."""
+    logs = Logs({})
+    directory = os.open(where.root / "journal", os.O_RDONLY | os.O_DIRECTORY)
     try:
-        yield grpc_port, process.stdout
+        journalled = list(read_records(directory))
     finally:
-        process.terminate()
-        await process.communicate()
+        os.close(directory)
+    made = (
+        logs.make(Stored(header, Entry(index, ENCODER.encode(record), 0)), 0)
+        for index, (header, record) in enumerate(journalled)
+    )
+    return [log for log in made if log is not None]
 
 
-async def read_until(output: asyncio.StreamReader, ending: str) -> str:
-    text = ""
-    async with asyncio.timeout(20):
-        while ending not in text:
-            line = (await output.readline()).decode(errors="replace")
-            assert line, f"the collector ended: {text}"
-            text += re.sub(r"\x1b\[[0-9;]*m", "", line)
-    return text
+def printed(value: object) -> str:
+    match value:
+        case bool():
+            return f"Bool({str(value).lower()})"
+        case int():
+            return f"Int({value})"
+        case float():
+            return f"Double({value:g})"
+        case _:
+            return f"Str({value})"
 
 
-def test_an_independent_collector_prints_every_field() -> None:
-    async def scenario() -> str:
+def fields_of(log: ReadableLogRecord) -> dict[str, str]:
+    record = log.log_record
+    assert record.severity_number is not None
+    number = record.severity_number
+    return {
+        "Timestamp": str(record.timestamp),
+        "SeverityText": record.severity_text or "",
+        "SeverityNumber": f"SEVERITY_NUMBER_{number.name}({number.value})",
+        "EventName": record.event_name or "",
+        "Body": printed(record.body),
+        "TraceId": f"{record.trace_id:032x}" if record.trace_id else "",
+        "SpanId": f"{record.span_id:016x}" if record.span_id else "",
+        "Flags": str(int(record.trace_flags or 0)),
+    }
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_independent_collector_prints_every_field_of_every_event(way: str) -> None:
+    async def scenario() -> tuple[list[Printed], list[ReadableLogRecord]]:
         with node() as where:
-            async with rotel() as (port, output):
-                config = where.config(f"http://127.0.0.1:{port}")
+            async with rotel() as collector, way_to(collector, way, where) as export:
+                config = where.config(export.endpoint, export=export)
                 async with plane(where, config, OTEL_RESOURCE_ATTRIBUTES="k8s.node.name=n1"):
-                    where.write(finding())
-                    return await read_until(output, "Flags")
+                    where.write(*EVERY)
+                    return await collector.records(len(EVERY)), expected(where)
 
-    text = asyncio.run(scenario())
-    for expected in (
-        f"Resource SchemaURL: {events.SCHEMA_URL}",
-        "service.name: Str(reflexarc)",
-        f"service.version: Str({__version__})",
-        "os.type: Str(linux)",
-        "k8s.node.name: Str(n1)",
-        f"ScopeLogs SchemaURL: {events.SCOPE_SCHEMA_URL}",
-        f"InstrumentationScope reflexarc {__version__}",
-        "SeverityText: WARN",
-        "SeverityNumber: SEVERITY_NUMBER_WARN(13)",
-        f"EventName: {events.FINDING}",
-        "Body: Str(fork-storm: process.fork of 5120 in /kubepods.slice/",
-        "security_rule.name: Str(fork-storm)",
-        "reflexarc.value: Double(5120)",
-        "reflexarc.count: Int(64)",
-        f"container.id: Str({'ab' * 32})",
-        "k8s.pod.uid: Str(0f4e2cb8-0d8e-4d0a-9d75-5a5d4e2f3a10)",
-        "process.pid: Int(4242)",
-        "process.executable.name: Str(stress)",
-        "Trace ID       : 00000000000000000000000000000001",
-        "Span ID        : 0000000000000001",
-        "Flags: 1",
-    ):
-        assert expected in text
-    assert re.search(r"^Timestamp: \d{19}$", text, re.MULTILINE)
-    assert re.search(r"^ObservedTimestamp: \d{19}$", text, re.MULTILINE)
-    assert re.search(r"service\.instance\.id: Str\([0-9a-f]{16}\)", text)
-    assert re.search(r"log\.record\.uid: Str\([0-9a-f]{16}-0\)", text)
-    assert re.search(r"process\.creation\.time: Str\(\d{4}-\d\d-\d\dT[\d:.]+Z\)", text)
+    found, made = asyncio.run(scenario())
+    for record, log in zip(found, made, strict=True):
+        assert int(record.fields.pop("ObservedTimestamp")) > int(record.fields["Timestamp"])
+        assert record.fields == fields_of(log)
+        assert record.attributes == {
+            name: printed(value) for name, value in (log.log_record.attributes or {}).items()
+        }
+        head = "\n".join(record.head)
+        for line in (
+            f"Resource SchemaURL: {events.SCHEMA_URL}",
+            "service.name: Str(reflexarc)",
+            f"service.version: Str({__version__})",
+            "os.type: Str(linux)",
+            "k8s.node.name: Str(n1)",
+            f"ScopeLogs SchemaURL: {events.SCOPE_SCHEMA_URL}",
+            f"InstrumentationScope reflexarc {__version__}",
+        ):
+            assert line in head
+    told = {record.fields["EventName"] for record in found}
+    assert told == {kind.name for kind in EVENTS} - NOT_JOURNALLED
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
+def test_an_older_tls_is_refused(protocol: str) -> None:
+    if shutil.which("nginx") is None:
+        pytest.skip("nginx is not installed: `make tools`")
+
+    async def scenario() -> None:
+        with node() as where:
+            authority, client = secrets(where)
+            async with rotel() as collector, nginx(where.root, authority, collector, "TLSv1.2") as port:
+                config = where.config(
+                    f"https://127.0.0.1:{port}", export=_with(Export(), protocol=protocol, **client)
+                )
+                async with plane(where, config) as running:
+                    where.write(*EVERY)
+                    await running.serving("export", serving=False)
+
+    asyncio.run(scenario())

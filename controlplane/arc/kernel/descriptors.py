@@ -1,6 +1,7 @@
 """Kernel objects that become readable: timerfd, signalfd, inotify. Python 3.11 has none of them, libc has."""
 
 import ctypes
+import errno
 import os
 import signal
 import struct
@@ -9,8 +10,11 @@ from typing import Final
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
+CLOCK_REALTIME: Final = 0
 CLOCK_MONOTONIC: Final = 1
 TFD_TIMER_ABSTIME: Final = 1
+TFD_TIMER_CANCEL_ON_SET: Final = 2
+_NEVER_S: Final = 1 << 40
 _ITIMERSPEC: Final = struct.Struct("@llll")
 _NS: Final = 1_000_000_000
 _SIGSET_BYTES: Final = 128
@@ -24,6 +28,29 @@ def _checked(result: int) -> int:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
     return result
+
+
+class WallClock:
+    """Readable once the wall clock was set, or the machine has slept; silent while time only passes."""
+
+    def __init__(self) -> None:
+        self.fd = _checked(_libc.timerfd_create(CLOCK_REALTIME, os.O_CLOEXEC | os.O_NONBLOCK))
+        self._spec = _ITIMERSPEC.pack(0, 0, _NEVER_S, 0)
+        self._arm()
+
+    def was_set(self) -> bool:
+        """Whether it was, since the last call. Listens for the next time."""
+        try:
+            os.read(self.fd, 8)
+        except OSError as error:
+            if error.errno != errno.ECANCELED:
+                return False
+        self._arm()
+        return True
+
+    def _arm(self) -> None:
+        # Fails with ECANCELED when the clock was set once more, and listens all the same.
+        _libc.timerfd_settime(self.fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, self._spec, None)
 
 
 class Timer:

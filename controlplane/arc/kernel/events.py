@@ -119,6 +119,73 @@ class Bet(NamedTuple):
 BET = struct.Struct("<IIIIIIiiqqqq648s")
 
 
+class DenialKey(NamedTuple):
+    """struct denial_key."""
+
+    cgroup: int
+    what: int
+    padding: int
+
+
+DENIAL_KEY = struct.Struct("<QII")
+
+
+class Placed(NamedTuple):
+    """struct placed."""
+
+    interval_ns: int
+    burst_ns: int
+    level: int
+    quiet_ns: int
+    breaker_ns: int
+    allow: int
+    id: int
+    signal: int
+    test: int
+    act: int
+    what: int
+    per_process: int
+    mode: int
+
+
+PLACED = struct.Struct("<QQQQQIIIIIIII")
+
+
+class StandingKey(NamedTuple):
+    """struct standing_key."""
+
+    who: int
+    start_ns: int
+    process: int
+    id: int
+
+
+STANDING_KEY = struct.Struct("<QQII")
+
+
+class Standing(NamedTuple):
+    """struct standing."""
+
+    arrival_ns: int
+    quiet_until_ns: int
+    statistic: int
+    busy: int
+
+
+STANDING = struct.Struct("<QQII")
+
+
+class Breaker(NamedTuple):
+    """struct breaker."""
+
+    taken: int
+    open: int
+    times: bytes
+
+
+BREAKER = struct.Struct("<II8192s")
+
+
 class Signal(IntEnum):
     """enum signal."""
 
@@ -164,6 +231,7 @@ class EventKind(IntEnum):
     PROTECTED = 7
     BET = 8
     SUMMARY = 9
+    ACTED = 10
 
 
 class Counter(IntEnum):
@@ -175,4 +243,48 @@ class Counter(IntEnum):
     LOST_STREAMS = 3
     LOST_STORAGE = 4
     LOST_SLOTS = 5
-    COUNTERS = 6
+    LAST_LOSS = 6
+    COUNTERS = 7
+
+
+class Denied(IntEnum):
+    """enum denied."""
+
+    NOTHING = 0
+    FORK = 1
+    EXEC = 2
+    CONNECT = 3
+
+
+class ActInKernel(IntEnum):
+    """enum act_in_kernel."""
+
+    KILL = 0
+    DENY = 1
+
+
+class TestInKernel(IntEnum):
+    """enum test_in_kernel."""
+
+    RATE = 0
+    LEVEL = 1
+    BETS = 2
+
+
+class ModeInKernel(IntEnum):
+    """enum mode_in_kernel."""
+
+    OFF = 0
+    OBSERVE = 1
+    ENFORCE = 2
+
+
+class Outcome(IntEnum):
+    """enum outcome."""
+
+    DONE = 0
+    OBSERVED = 1
+    PROTECTED = 2
+    BREAKER = 3
+    BUDGET = 4
+    FAILED = 5

@@ -134,6 +134,11 @@ class Map:
         self._key.raw = key
         return self._value.raw if _lookup(self.fd, self._key, self._value) == 0 else None
 
+    def must_has(self, key: bytes) -> bool:
+        """Whether there is an entry."""
+        self._key.raw = key
+        return bool(_lookup(self.fd, self._key, self._value) == 0)
+
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """All entries; those removed meanwhile are left out."""
         key = ctypes.create_string_buffer(len(self._key))

@@ -49,9 +49,20 @@ SHARED: Final = (
     "odds",
     "bets",
     "free_slots",
+    "watched",
     "protected_names",
 )
 """Maps that all sensors have in common."""
+REFLEXES: Final = (
+    "placed",
+    "scopes",
+    "standings",
+    "breakers",
+    "denials",
+    "own_processes",
+    "protected_processes",
+)
+"""... and those by which the kernel carries out policies by itself, which bcc's have not."""
 RINGBUF: Final = 27
 END_SECONDS: Final = 2.0
 """For a compiler that has answered to clear up after itself."""
@@ -92,6 +103,9 @@ class Loaded(Protocol):
     def programs(self) -> Sequence[Attached]:
         """Its programs."""
 
+    shares: Sequence[str]
+    """Maps that it has in common with others."""
+
     def map_fd(self, name: str) -> int:
         """Descriptor of one of its maps; raises KeyError."""
 
@@ -104,6 +118,8 @@ class Loaded(Protocol):
 
 class CoreObject:
     """An object file loaded by libbpf, its programs attached. Raises LibbpfError, leaving nothing behind."""
+
+    shares: Sequence[str] = (*SHARED, *REFLEXES)
 
     def __init__(self, path: str, shared: Mapping[str, int], ring_bytes: int) -> None:
         self._object = Object(path)
@@ -173,6 +189,8 @@ class HeldProgram:
 
 class HeldDescriptors:
     """What bcc left of one sensor."""
+
+    shares: Sequence[str] = SHARED
 
     def __init__(self, answer: Answer, fds: Sequence[int]) -> None:
         self._maps = dict(zip(answer.maps, fds, strict=False))

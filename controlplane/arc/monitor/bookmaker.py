@@ -5,7 +5,7 @@ later one in twenty minutes. Costs some 200 us.
 """
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final, Protocol
 
 from controlplane.arc.kernel.events import Bet, Event
@@ -69,9 +69,9 @@ class Bookmaker:
         if past is not None:
             past.note(self._slots.must_read(event.slot), event.time_ns)
 
-    def saved(self) -> list[SavedPast]:
-        """All pasts."""
-        return [past.saved(*key) for key, past in self.pasts.items()]
+    def saved(self) -> Iterator[SavedPast]:
+        """All pasts that there are when it begins, each as it is when its turn comes."""
+        return (past.saved(*key) for key, past in list(self.pasts.items()))
 
     def restore(self, saved: Iterable[SavedPast], now_ns: int) -> None:
         """Begin with what was learned before. What cannot have been is left out."""

@@ -10,7 +10,8 @@ CLOSED: Final = Gate(0, 0, 0, 0)
 OPEN: Final = 1
 EACH: Final = 2
 BETS: Final = 4
-"""GATE_OPEN, GATE_EACH and GATE_BETS of bpf/events.h."""
+REFLEX: Final = 8
+"""GATE_OPEN, GATE_EACH, GATE_BETS and GATE_REFLEX of bpf/events.h."""
 NO_LEVEL: Final = 2**64 - 1
 ROUND_NS: Final = 100_000_000
 """Exceedances of a value are told at powers of two within this time."""
@@ -56,6 +57,13 @@ def gate_for(tests: Iterable[Test], how: int) -> Gate:
     if not window:
         return CLOSED
     return Gate(window, 0 if level == NO_LEVEL and not how & BETS else level, batch, how)
+
+
+def reacting(gate: Gate) -> Gate:
+    """The same for a signal of which the kernel carries out a policy: if for that alone, nothing is told."""
+    if not gate.open:
+        return Gate(EVER_NS, NO_LEVEL, MAX_BATCH, OPEN | REFLEX)
+    return gate._replace(open=gate.open | REFLEX)
 
 
 def gates_for(rules: Collection[Rule], signals: Iterable[str]) -> dict[str, Gate]:

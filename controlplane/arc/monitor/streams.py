@@ -42,6 +42,7 @@ class Probe:
         "rule",
         "test",
         "trail",
+        "untold",
     )
 
     def __init__(self, rule: Rule, budget: Budget, *, replayed: bool) -> None:
@@ -54,6 +55,8 @@ class Probe:
         self._tests: dict[tuple[int, int], Test] = {}
         self.trail = Trail()
         self.firing = False
+        self.untold = 0
+        """Records that fired since the last finding."""
         self.adapted = 0
         """Changes for good that have been told."""
         budget.streams += self._streams()
@@ -231,10 +234,13 @@ class Monitor:
                     self.calm(probe, place, test)
                 continue
             probe.firing = True
+            test.fired_ns = now_ns
             if now_ns >= test.quiet_until_ns:
                 who = place if place.cgroup else self.places.get(event.cgroup, NOBODY)
                 if place.cgroup or must_concern(probe.rule, who):
                     fired(place, who, self.places.get(event.culprit, NOBODY), probe.rule, test, event)
+            else:
+                probe.untold += 1
 
     def calm(self, probe: Probe, place: Place, test: Test) -> None:
         """An alarm is over: perhaps because what was a change is how it is now."""
@@ -248,17 +254,15 @@ class Monitor:
         place = self.places.get(cgroup)
         return place is not None and self.confirming.must_hold(rule, cgroup, place.watches, now_ns)
 
-    def saved(self) -> list[SavedTest]:
-        """What tests of whole places have learned."""
-        now = [
-            SavedTest(probe.rule.name, number, probe.test.saved())
-            for number, place in self.places.items()
-            for probes in place.probes.values()
-            for probe in probes
-            if isinstance(probe.test, PoissonTest)
-        ]
-        before = self._remembered.items()
-        return now + [SavedTest(*key, learned) for key, learned in before if key[1] in self.places]
+    def saved(self) -> Iterator[SavedTest]:
+        """What tests of whole places have learned; places may come and go meanwhile."""
+        for number, place in list(self.places.items()):
+            for probe in [probe for probes in place.probes.values() for probe in probes]:
+                if isinstance(probe.test, PoissonTest):
+                    yield SavedTest(probe.rule.name, number, probe.test.saved())
+        for (rule, number), learned in list(self._remembered.items()):
+            if number in self.places:
+                yield SavedTest(rule, number, learned)
 
     def remember(self, saved: Iterable[SavedTest]) -> None:
         """Tests that are made from now on begin with what they had learned."""
@@ -287,8 +291,8 @@ class Monitor:
         return probe
 
     def streams(self) -> int:
-        """Streams under test."""
-        return sum(len(probes) for place in self.places.values() for probes in place.probes.values())
+        """Streams under test. Not counted one by one: a scrape must not hold up the ring."""
+        return sum(budget.streams for budget in self.budgets.values())
 
     def _watches(self, place: Place) -> Watches:
         return self.confirming.watches(place.cgroup, place.path, place.signal, place.watches)

@@ -47,9 +47,9 @@ class Holdings:
     def __contains__(self, span_id: bytes) -> bool:
         return span_id in self._by_span
 
-    def find(self, span_id: bytes) -> InForce:
-        """One that is in force."""
-        return self._by_span[span_id]
+    def get(self, span_id: bytes) -> InForce | None:
+        """What is in force by that span."""
+        return self._by_span.get(span_id)
 
     @property
     def full(self) -> bool:
@@ -62,7 +62,7 @@ class Holdings:
         for change in found:
             held = self._values.get((change.what, victim.key))
             before = change.before if held is None else held.before
-            changes += (Change(change.what, before, change.after),)
+            changes += (Change(change.what, before, change.after, change.removal),)
         return changes
 
     def must_hold(self, reflex: Reflex, act: Act, intent: Intent) -> None:
@@ -86,7 +86,7 @@ class Holdings:
             if value.holders > 1:
                 self._values[key] = value._replace(holders=value.holders - 1)
             else:
-                yield Change(change.what, value.before, value.after)
+                yield Change(change.what, value.before, value.after, change.removal)
 
     def all(self) -> list[InForce]:
         """Oldest first."""
@@ -99,7 +99,8 @@ class Holdings:
     def _now(self, held: InForce) -> tuple[Change, ...]:
         key = held.reflex.victim.key
         return tuple(
-            Change(each.what, each.before, self._values[each.what, key].after) for each in held.intent.changes
+            Change(each.what, each.before, self._values[each.what, key].after, each.removal)
+            for each in held.intent.changes
         )
 
     def chosen(self, wanted: Callable[[InForce], bool]) -> list[bytes]:

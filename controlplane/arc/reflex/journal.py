@@ -94,6 +94,10 @@ class Journal:
         while len(self._segments) > self._keep:
             self._remove(self._segments[0])
 
+    def begin_anew(self) -> None:
+        """Go on in another segment, which knows the wall clock of now, if there is room for one."""
+        self._roll(0)
+
     def moved(self, segment: int) -> bool:
         """The plane has a synced copy of a segment: delete ours, unless it is the one being written."""
         if segment not in self._segments or segment == self._segments[-1]:
@@ -109,6 +113,7 @@ class Journal:
             os.unlink(SPARE, dir_fd=self._directory)
 
     def _roll(self, length: int) -> bool:
+        """For want of room for so many bytes, or of a reason to stay."""
         if length > MAX_PAYLOAD:
             return False
         spare = self._spare or self._make_spare()

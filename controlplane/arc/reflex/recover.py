@@ -7,7 +7,7 @@ import msgspec
 from controlplane.arc.reflex.acts import Act
 from controlplane.arc.reflex.journal import boot_id
 from controlplane.arc.reflex.telling import take_back
-from controlplane.link.records import Change, Intent, Outcome, Record, Undo
+from controlplane.link.records import Change, Intent, Outcome, Reason, Record, Undo
 from controlplane.link.rules import IRREVERSIBLE
 from controlplane.link.segment import Header
 
@@ -28,7 +28,7 @@ def left_in_force(records: Iterable[tuple[Header, Record]]) -> list[Intent]:
         if header.boot_id != boot:
             continue
         match record:
-            case Intent(mode="enforce", act=act) if act not in IRREVERSIBLE:
+            case Intent(mode="enforce", act=act) if act not in IRREVERSIBLE and record.changes:
                 open_intents[record.span_id] = tried[record.span_id] = record
             case Outcome(ok=False):
                 open_intents.pop(record.span_id, None)
@@ -46,16 +46,26 @@ def _place(intent: Intent, change: Change) -> Place:
 
 
 def _as_it_is(intent: Intent, last: Mapping[Place, str]) -> Intent:
-    changes = (Change(each.what, each.before, last[_place(intent, each)]) for each in intent.changes)
+    changes = (
+        Change(each.what, each.before, last[_place(intent, each)], each.removal) for each in intent.changes
+    )
     return msgspec.structs.replace(intent, changes=tuple(changes))
 
 
-def undo_left(intents: Iterable[Intent], acts: Mapping[tuple[str, bool], Act]) -> Iterator[Undo]:
-    """Take each back, and say what came of it. Of several on one victim the last one writes the values."""
-    left = list(intents)
+def undo_left(
+    intents: Iterable[Intent],
+    acts: Mapping[tuple[str, bool], Act],
+    reason: Reason = "restart",
+    actor: str = "",
+) -> Iterator[Undo]:
+    """Take each back, and say what came of it. Of several on one victim the last one writes the values.
+
+    What programs did, programs undo: those are left to `finishing.take_back_hooks`.
+    """
+    left = [intent for intent in intents if intent.act != "hook"]
     last = {_place(intent, each): intent for intent in left for each in intent.changes}
     for intent in left:
         act = acts.get((intent.act, bool(intent.pid)))
         if act is not None:
             changes = [each for each in intent.changes if last[_place(intent, each)] is intent]
-            yield take_back(act, intent, changes, "restart")
+            yield take_back(act, intent, changes, reason, actor)

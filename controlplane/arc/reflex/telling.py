@@ -9,6 +9,7 @@ from controlplane.arc.kernel.events import Event
 from controlplane.arc.monitor.streams import Place
 from controlplane.arc.monitor.tests import Test
 from controlplane.arc.reflex.acts import GONE, Act, ForeignValueError
+from controlplane.arc.reflex.plans import Rung
 from controlplane.arc.reflex.victims import Victim
 from controlplane.link.config import Mode
 from controlplane.link.records import (
@@ -40,8 +41,8 @@ class Reflex:
     """One run of a rule's ladder against one victim."""
 
     __slots__ = (
-        *("decided_ns", "ended", "event_ns", "evidence", "late", "root"),
-        *("rule", "test", "trace_id", "until_ns", "victim"),
+        *("actor", "decided_ns", "ended", "event_ns", "evidence", "finding", "gathering", "late", "pending"),
+        *("root", "rule", "test", "thawed_ns", "trace_id", "until_ns", "victim", "waiting"),
     )
 
     def __init__(
@@ -67,12 +68,42 @@ class Reflex:
         self.decided_ns = decided_ns
         self.ended = False
         self.late = False
-        """A step was put off, so that times since the event say nothing of ours."""
+        """A step was put off or had to wait, so that times since the event say nothing of ours."""
+        self.pending = b""
+        """Span of the act whose effect is not known yet: further steps wait for it."""
+        self.waiting: tuple[Rung, ...] = ()
+        """Those steps."""
+        self.thawed_ns = 0
+        """When a freeze of it last ended: a frozen victim is quiet in any case."""
+        self.finding: Finding | None = None
+        """Once it was told."""
+        self.actor = ""
+        """Who asked for it, where nothing fired."""
+        self.gathering = 0
+        """How much evidence is being taken, for which what cannot be undone waits."""
 
 
 def must_text(comm: bytes) -> str:
     """A command name as the kernel has it."""
     return comm.rstrip(b"\0").decode(errors="replace")
+
+
+def must_victim(who: Place, rule: Rule, event: Event) -> Victim:
+    """Whom the rule's acts are aimed at."""
+    if rule.per == "cgroup":
+        return Victim(who.cgroup, who.path)
+    comm = must_text(event.comm)
+    return Victim(who.cgroup, who.path, event.pid, event.start_ns, comm, event.inode)
+
+
+def must_repeats(place: Place, rule: Rule) -> int:
+    """How often the rule has fired there without being told; from now on none."""
+    for probes in place.probes.values():
+        for probe in probes:
+            if probe.rule is rule:
+                untold, probe.untold = probe.untold, 0
+                return untold
+    return 0
 
 
 def must_finding(reflex: Reflex, evidence: Evidence, unit: str) -> Finding:
@@ -96,6 +127,7 @@ def must_finding(reflex: Reflex, evidence: Evidence, unit: str) -> Finding:
         culprit=event.culprit,
         culprit_path=culprit.path,
         count=event.weight,
+        repeats=must_repeats(place, rule),
         value=event.value,
         statistic=test.statistic,
         threshold=test.threshold,
@@ -127,11 +159,12 @@ def must_intent(
         until_ns=now + step.for_ns if step.for_ns else 0,
         mode=mode,
         event_ns=reflex.event_ns,
+        actor=reflex.actor,
     )
 
 
-def must_outcome(reflex: Reflex, intent: Intent, returned_ns: int, error: str) -> Outcome:
-    """The act's system calls returned."""
+def must_outcome(reflex: Reflex, intent: Intent, returned_ns: int, error: str, detail: str = "") -> Outcome:
+    """The act's system calls returned, or the child that did it has ended."""
     return Outcome(
         time_ns=returned_ns,
         trace_id=reflex.trace_id,
@@ -140,13 +173,14 @@ def must_outcome(reflex: Reflex, intent: Intent, returned_ns: int, error: str) -
         act=intent.act,
         ok=not error,
         error=error,
+        detail=detail,
         event_ns=reflex.event_ns,
         decided_ns=reflex.decided_ns,
     )
 
 
-def must_effect(reflex: Reflex, span_id: bytes, act: str, time_ns: int) -> Effect:
-    """The kernel confirmed the act."""
+def must_effect(reflex: Reflex, span_id: bytes, act: str, time_ns: int, error: str = "") -> Effect:
+    """The kernel confirmed the act, or with `error` it did not."""
     return Effect(
         time_ns=time_ns,
         trace_id=reflex.trace_id,
@@ -154,6 +188,7 @@ def must_effect(reflex: Reflex, span_id: bytes, act: str, time_ns: int) -> Effec
         rule=reflex.rule.name,
         act=act,
         event_ns=reflex.event_ns,
+        error=error,
     )
 
 
@@ -180,9 +215,10 @@ def take_back(act: Act, intent: Intent, changes: Sequence[Change], reason: Reaso
     """
     victim = Victim(intent.cgroup, intent.path, intent.pid, intent.start_ns, intent.comm)
     error = "shared" if len(changes) < len(intent.changes) else ""
+    detail: str | None = ""
     try:
         if changes:
-            act.undo(victim, changes)
+            detail = act.undo(victim, changes)
     except ForeignValueError:
         error = "foreign"
     except OSError as failure:
@@ -200,6 +236,7 @@ def take_back(act: Act, intent: Intent, changes: Sequence[Change], reason: Reaso
         reason=reason,
         ok=error in ("", "foreign", "shared"),
         error=error,
+        detail=detail or "",
         actor=actor,
         event_ns=intent.event_ns,
     )

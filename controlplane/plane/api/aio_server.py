@@ -1,12 +1,13 @@
-"""A grpc.aio server that hands only registered methods to Python.
+"""A grpc.aio server whose main loop sees only registered methods.
 
-grpcio 1.84 and 1.85 decode the path of any other call as UTF-8 inside the server's main loop, where a path
-that is not UTF-8 ends the server. Here such calls stay in gRPC's core and wait, bounded, until the client
-gives up. Uses a private method of grpcio: the version is pinned, and `start` checks that it still counts.
+grpcio 1.84 and 1.85 decode the path of any other call as UTF-8 inside that loop, where a path that is not
+UTF-8 ends the server. Here such calls are taken beside it and refused, their path unread. Uses private parts
+of grpcio: the version is pinned, and `start` checks that it still counts.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, TypeAlias
 
 import grpc
@@ -21,7 +22,7 @@ LIMITS: Final[Options] = (
     ("grpc.max_metadata_size", 8 * 1024),
     ("grpc.absolute_max_metadata_size", 16 * 1024),
     ("grpc.http2.settings_timeout", 1_000),  # metadata limits bind only once the client acknowledged them
-    ("grpc.max_concurrent_streams", 50),
+    ("grpc.max_concurrent_streams", 100),  # counts calls, too, that were answered and not yet cleared away
     ("grpc.server_handshake_timeout_ms", 5_000),
     ("grpc.max_allowed_incoming_connections", 500),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
@@ -34,11 +35,16 @@ LIMITS: Final[Options] = (
 """What one client may cost."""
 
 
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+Refuse = Callable[[Context], Awaitable[None]]
+
+
 class UnsupportedGrpcError(RuntimeError):
     """The installed grpcio takes calls in a way this module does not know."""
 
 
-class _RegisteredOnly(cygrpc.AioServer):  # type: ignore[misc]  # an extension class, known to mypy as Any
+class _Server(cygrpc.AioServer):  # type: ignore[misc]  # an extension class, known to mypy as Any
+    refuse: Refuse
     unregistered_closed = False
 
     def _make_request_call_future(self, method: bytes | None) -> "asyncio.Future[Any]":
@@ -46,16 +52,43 @@ class _RegisteredOnly(cygrpc.AioServer):  # type: ignore[misc]  # an extension c
             future: asyncio.Future[Any] = super()._make_request_call_future(method)
             return future
         self.unregistered_closed = True
-        return asyncio.get_running_loop().create_future()
+        return asyncio.ensure_future(self._refuse_unregistered())
+
+    async def _refuse_unregistered(self) -> None:
+        """Ends with the server, by the error its main loop knows; that one waits for it."""
+        refusing: set[asyncio.Task[None]] = set()
+        while True:
+            call = await self._request_call()
+            context = cygrpc._ServicerContext(call, None, None, asyncio.get_running_loop())  # noqa: SLF001
+            task = asyncio.create_task(self._refuse(context))
+            refusing.add(task)
+            task.add_done_callback(refusing.discard)
+
+    async def _refuse(self, context: Context) -> None:
+        # A client that went away meanwhile needs no answer.
+        with suppress(grpc.aio.AbortError, cygrpc.ExecuteBatchError):
+            await self.refuse(context)
+
+
+async def no_such_method(context: Context) -> None:
+    """How a call of a method that is not registered ends where nothing else was said."""
+    await context.abort(grpc.StatusCode.UNIMPLEMENTED, "there is no such method")
 
 
 class AioServer:
     """One server with its ports; made, started and stopped in one event loop."""
 
-    def __init__(self, interceptors: Sequence[grpc.aio.ServerInterceptor], options: Options) -> None:
+    def __init__(
+        self,
+        interceptors: Sequence[grpc.aio.ServerInterceptor],
+        options: Options,
+        refuse: Refuse = no_such_method,
+    ) -> None:
+        """`refuse` ends calls of methods that are not registered."""
         # Makes sure that gRPC's asyncio engine runs on this loop.
         loop = cygrpc.get_working_loop()
-        self._server = _RegisteredOnly(loop, None, (), tuple(interceptors), tuple(options), None)
+        self._server = _Server(loop, None, (), tuple(interceptors), tuple(options), None)
+        self._server.refuse = refuse
 
     def register(self, service: str, handlers: Handlers) -> None:
         """Serves these methods, by name, of the service. Only before `start`."""

@@ -11,6 +11,7 @@ from controlplane.link import frames, records, rules
 from controlplane.link.amounts import in_words
 from controlplane.link.config import Mode
 from controlplane.plane.story import Reflex, Told
+from controlplane.policy.steps import reach_words
 from controlplane.wire import management_pb2 as pb
 
 MODES: dict[Mode, pb.Mode] = {
@@ -44,6 +45,7 @@ def status(arc: frames.Status, wall_offset_ns: int) -> pb.GetStatusResponse:
         findings=arc.findings,
         steps=arc.reflexes,
         refusals=arc.refusals,
+        denials=arc.denials,
         latency=_latency(arc.latency) if arc.latency else None,
         breakers_open=arc.breaker_open,
         in_force=[_in_force(act, wall_offset_ns) for act in arc.in_force],
@@ -110,8 +112,12 @@ def policy(rule: rules.Rule) -> pb.Policy:
         cgroups=rule.scope.cgroups,
         ladder=[_rung(step) for step in rule.ladder],
         cooldown_ns=rule.cooldown_ns,
+        where=rule.where,
         mode=MODES[rule.mode],
         origin=rule.origin,
+        quiet_ns=rule.quiet_ns,
+        on_loss=rule.on_loss or "",
+        protect=rule.protect,
     )
     match rule.test:
         case rules.Rate(interval_ns=interval_ns, burst=burst):
@@ -134,7 +140,8 @@ def policy(rule: rules.Rule) -> pb.Policy:
 
 
 def _rung(step: rules.Step) -> pb.Rung:
-    sets = [in_words(step.act, amount) for amount in step.amounts]
+    amounts = (in_words(step.act, amount) for amount in step.amounts)
+    sets = [step.what] if step.what else [*amounts, *reach_words(step)]
     return pb.Rung(
         act=step.act, after_ns=step.after_ns, for_ns=step.for_ns, grace_ns=step.grace_ns, sets=sets
     )
@@ -163,6 +170,7 @@ def policy_status(status: frames.RuleStatus) -> pb.PolicyStatus:
         streams=status.budget.streams,
         tests_per_second=status.budget.tests_per_s,
         tests_per_alarm=status.budget.tests_per_alarm,
+        where=status.where,
     )
 
 
@@ -188,6 +196,8 @@ def reflex(reflex: Reflex) -> pb.Reflex:
     if reflex.finding:
         message.time.CopyFrom(timestamp(reflex.finding.wall_ns))
         message.finding.CopyFrom(told(reflex.finding).finding)
+    elif any(step.policy == rules.BY_HAND for step in steps[:1]):
+        message.time.CopyFrom(timestamp(reflex.steps[0].wall_ns))
     return message
 
 
@@ -232,10 +242,10 @@ def _step(
     match record:
         case records.Intent():
             more = _intent(record, told.wall_ns - record.time_ns)
-        case records.Outcome(ok=ok, error=error):
-            more = pb.ReflexStep(kind=pb.ReflexStep.KIND_OUTCOME, ok=ok, error=error)
-        case records.Effect():
-            more = pb.ReflexStep(kind=pb.ReflexStep.KIND_EFFECT)
+        case records.Outcome(ok=ok, error=error, detail=detail):
+            more = pb.ReflexStep(kind=pb.ReflexStep.KIND_OUTCOME, ok=ok, error=error, detail=detail)
+        case records.Effect(error=error):
+            more = pb.ReflexStep(kind=pb.ReflexStep.KIND_EFFECT, ok=not error, error=error)
         case records.Undo():
             more = _undo(record)
         case records.GuardRefused():
@@ -254,6 +264,7 @@ def _intent(record: records.Intent, wall_offset_ns: int) -> pb.ReflexStep:
         mode=MODES[record.mode],
         until=timestamp(record.until_ns + wall_offset_ns) if record.until_ns else None,
         changes=[f"{each.what} {each.before} -> {each.after}" for each in record.changes],
+        actor=record.actor,
     )
 
 
@@ -266,6 +277,7 @@ def _undo(record: records.Undo) -> pb.ReflexStep:
         error=record.error,
         reason=record.reason,
         actor=record.actor,
+        detail=record.detail,
     )
 
 

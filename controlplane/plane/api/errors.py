@@ -60,5 +60,7 @@ def _refused(answer: frames.Refused) -> ApiError:
             return ApiError(grpc.StatusCode.NOT_FOUND, message)
         case "invalid":
             return ApiError(grpc.StatusCode.INVALID_ARGUMENT, message)
+        case "busy":
+            return ApiError(grpc.StatusCode.RESOURCE_EXHAUSTED, message)
         case _:
             return ApiError(grpc.StatusCode.PERMISSION_DENIED, message)

@@ -1,23 +1,29 @@
 """The front door: the one interceptor every management call goes through.
 
-Knows who calls, what role that gives and what role the method needs; decides before the request is read. It
-is also the border where exceptions become statuses. What a method does is none of its business.
+Knows who calls, what role that gives and what role the method needs; decides before the request is read, and
+has it journalled. It is also the border where exceptions become statuses. What a method does is none of its
+business.
 """
 
+import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from contextvars import ContextVar
-from typing import Any, NamedTuple, Never
+from typing import Any, Never
 
 import grpc
 from google.protobuf.message import DecodeError
+from msgspec.structs import replace
 
+from controlplane.link.records import Call
+from controlplane.plane.api.audit import Audit
 from controlplane.plane.api.errors import ApiError, explained
+from controlplane.plane.api.identities import Caller, Context, Identify, StrangerError
+from controlplane.plane.api.summary import shortened, summary
 from controlplane.wire.methods import Role
 
-Context = grpc.aio.ServicerContext[Any, Any]
 Handler = Any
 """A grpc.RpcMethodHandler whose methods are coroutines; the stubs describe only the blocking kind."""
 Message = Any
@@ -25,36 +31,18 @@ REQUEST_ID = "request-id"
 
 log = logging.getLogger(__name__)
 
-
-class Caller(NamedTuple):
-    """Who calls, and what that one is trusted with."""
-
-    identity: str
-    role: Role
-
-
 CALLER: ContextVar[Caller] = ContextVar("caller")
 """Who makes the call that the running handler serves."""
 
 
-def local_peer(context: Context) -> Caller | None:
-    """On the UNIX socket everybody is admin: the file system decided who may connect.
-
-    Both signs are needed: TCP with local credentials says `local`, too, a socket without them `unix:`.
-    """
-    transport = b"".join(context.auth_context().get("transport_security_type", ()))
-    if transport == b"local" and context.peer().startswith("unix"):
-        return Caller("local", Role.ADMIN)
-    return None
-
-
 class FrontDoor(grpc.aio.ServerInterceptor):
-    """Admits calls by role and answers for their errors."""
+    """Admits calls by role, has them journalled and answers for their errors."""
 
-    def __init__(self, roles: Mapping[str, Role], identify: Callable[[Context], Caller | None]) -> None:
+    def __init__(self, roles: Mapping[str, Role], identify: Identify, audit: Audit) -> None:
         """`roles`: least role by method path; a method that is not there is refused to everybody."""
         self._roles = roles
         self._identify = identify
+        self._audit = audit
 
     async def intercept_service(
         self,
@@ -64,54 +52,115 @@ class FrontDoor(grpc.aio.ServerInterceptor):
         """Replaces the method's handler by one that asks first."""
         path: str = handler_call_details.method
         handler = await continuation(handler_call_details)
-        return self._guarded(handler, self._roles.get(path), path)
 
-    def _guarded(self, handler: Handler | None, role: Role | None, path: str) -> Handler:
-        async def serve(_: object, context: Context) -> None:
-            request_id = secrets.token_hex(8)
-            context.set_trailing_metadata(((REQUEST_ID, request_id),))
-            try:
-                CALLER.set(self._admit(role, context))
-                assert handler is not None, "a method with a role has a handler"
-                await _serve(handler, context)
-            except grpc.aio.AbortError:
-                raise
-            except Exception as error:  # noqa: BLE001  # the RPC border
-                await _abort(context, error, request_id, path)
+        async def serve(_: object, context: Context) -> Message:
+            return await self._served(handler, path, context)
 
-        # Always as a stream: gRPC parses the request of a unary call before it runs its handler.
-        return grpc.stream_stream_rpc_method_handler(
+        # Requests always as a stream: gRPC parses a single one before it runs its handler.
+        streams = handler is not None and handler.response_streaming
+        kind = grpc.stream_stream_rpc_method_handler if streams else grpc.stream_unary_rpc_method_handler
+        return kind(
             serve,
             handler.request_deserializer if handler else None,
             handler.response_serializer if handler else None,
         )
 
-    def _admit(self, role: Role | None, context: Context) -> Caller:
-        caller = self._identify(context)
-        if caller is None:
-            raise ApiError(grpc.StatusCode.UNAUTHENTICATED, "the daemon does not know you")
+    async def refuse(self, context: Context) -> None:
+        """Ends a call of a method that nobody serves, whose name gRPC does not tell."""
+        await self._served(None, "", context)
+
+    async def _served(self, handler: Handler | None, path: str, context: Context) -> Message:
+        """The response; None where responses were a stream."""
+        call = Call(
+            outcome="refused",
+            request_id=secrets.token_hex(8),
+            method=shortened(path),
+            origin=shortened(context.peer()),
+        )
+        context.set_trailing_metadata(((REQUEST_ID, call.request_id),))
+        try:
+            caller = self._admit(path, call, context)
+            CALLER.set(caller)
+            assert handler is not None, "a method with a role has a handler"
+            if self._roles[path] > Role.VIEWER:
+                return await self._journalled(handler, replace(call, **_who(caller)), context)
+            return await _answer(handler, await _opened(handler, context), context)
+        except grpc.aio.AbortError:
+            raise
+        except Exception as error:  # noqa: BLE001  # the RPC border
+            await _abort(context, error, call)
+
+    def _admit(self, path: str, call: Call, context: Context) -> Caller:
+        """Who may go on. Raises ApiError, journalled."""
+        try:
+            caller = self._identify(context)
+        except StrangerError as error:
+            refused = ApiError(grpc.StatusCode.UNAUTHENTICATED, str(error))
+            call = replace(call, identity=shortened(error.identity))
+        else:
+            found = self._refusal(caller, path)
+            if found is None:
+                return caller
+            refused = found
+            call = replace(call, **_who(caller))
+        self._audit.refused(replace(call, code=refused.code.name, detail=shortened(refused.message)))
+        raise refused
+
+    def _refusal(self, caller: Caller, path: str) -> ApiError | None:
+        role = self._roles.get(path)
+        if caller.role is None:
+            return ApiError(grpc.StatusCode.PERMISSION_DENIED, "the daemon does not know you")
+        if not path:
+            return ApiError(grpc.StatusCode.UNIMPLEMENTED, "there is no such method")
         if role is None:
-            raise ApiError(grpc.StatusCode.PERMISSION_DENIED, "nobody may call this method")
+            return ApiError(grpc.StatusCode.PERMISSION_DENIED, "nobody may call this method")
         if caller.role < role:
-            raise ApiError(grpc.StatusCode.PERMISSION_DENIED, f"this needs the role {role.name.lower()}")
-        return caller
+            return ApiError(grpc.StatusCode.PERMISSION_DENIED, f"this needs the role {role.name.lower()}")
+        return None
+
+    async def _journalled(self, handler: Handler, call: Call, context: Context) -> Message:
+        """More than a viewer may do changes something: the journal has it before, and how it went after."""
+        opened = await _opened(handler, context)
+        call = replace(call, outcome="begun", what=summary(opened))
+        await self._audit.begin(call)
+        try:
+            response = await _answer(handler, opened, context)
+        except asyncio.CancelledError:
+            self._audit.end(replace(call, outcome="failed", code=grpc.StatusCode.CANCELLED.name))
+            raise
+        except Exception as error:
+            failed = explained(error) or ApiError(grpc.StatusCode.INTERNAL, "internal error")
+            detail = shortened(failed.message)
+            self._audit.end(replace(call, outcome="failed", code=failed.code.name, detail=detail))
+            raise
+        self._audit.end(replace(call, outcome="done", code=grpc.StatusCode.OK.name))
+        return response
 
 
-async def _serve(handler: Handler, context: Context) -> None:
+def _who(caller: Caller) -> dict[str, str]:
+    role = caller.role.name.lower() if caller.role is not None else ""
+    return {"identity": shortened(caller.identity), "role": role}
+
+
+async def _opened(handler: Handler, context: Context) -> Message:
+    """The request, or where it is a stream, its requests."""
     if handler.request_streaming:
-        async with aclosing(handler.stream_stream(_requests(context), context)) as responses:
-            async for response in responses:
-                await context.write(response)
-        return
+        return _requests(context)
     request = await _read(context)
     if request is grpc.aio.EOF:
         raise ApiError(grpc.StatusCode.INVALID_ARGUMENT, "the call has no request")
+    return request
+
+
+async def _answer(handler: Handler, opened: Message, context: Context) -> Message:
     if handler.response_streaming:
-        async with aclosing(handler.unary_stream(request, context)) as responses:
+        respond = handler.stream_stream if handler.request_streaming else handler.unary_stream
+        async with aclosing(respond(opened, context)) as responses:
             async for response in responses:
                 await context.write(response)
-    else:
-        await context.write(await handler.unary_unary(request, context))
+        return None
+    respond = handler.stream_unary if handler.request_streaming else handler.unary_unary
+    return await respond(opened, context)
 
 
 async def _requests(context: Context) -> AsyncIterator[Message]:
@@ -128,10 +177,10 @@ async def _read(context: Context) -> Message:
         ) from None
 
 
-async def _abort(context: Context, error: Exception, request_id: str, path: str) -> Never:
+async def _abort(context: Context, error: Exception, call: Call) -> Never:
     answer = explained(error)
     if answer is None:
-        log.error("request %s, %s", request_id, path, exc_info=error)
-        answer = ApiError(grpc.StatusCode.INTERNAL, f"internal error, logged as {request_id}")
-    metadata: tuple[tuple[str, str | bytes], ...] = ((REQUEST_ID, request_id), *answer.metadata())
+        log.error("request %s, %s", call.request_id, call.method, exc_info=error)
+        answer = ApiError(grpc.StatusCode.INTERNAL, f"internal error, logged as {call.request_id}")
+    metadata: tuple[tuple[str, str | bytes], ...] = ((REQUEST_ID, call.request_id), *answer.metadata())
     await context.abort(answer.code, answer.message, metadata)

@@ -5,7 +5,7 @@ What health is, others decide.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import grpc
@@ -23,7 +23,9 @@ class Health:
     sensor that cannot attach is no reason to restart it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, look: Callable[[], Awaitable[None]] | None = None) -> None:
+        """`look` finds out how the arc fares when somebody asks for it; it may call `update`."""
+        self._look = look
         self._serving: dict[str, bool] = {"": False}
         self._changed = asyncio.Event()
         self._ended = False
@@ -45,10 +47,14 @@ class Health:
         """One component now; NOT_FOUND where it is unknown."""
         if request.service not in self._serving:
             await context.abort(grpc.StatusCode.NOT_FOUND, "unknown component")
+        if self._look and request.service in {"", "arc"}:
+            await self._look()
         return pb.HealthCheckResponse(status=self._status(request.service))
 
     async def List(self, request: pb.HealthListRequest, context: Context) -> pb.HealthListResponse:
         """Every component now."""
+        if self._look:
+            await self._look()
         statuses = {name: pb.HealthCheckResponse(status=self._status(name)) for name in self._serving}
         return pb.HealthListResponse(statuses=statuses)
 

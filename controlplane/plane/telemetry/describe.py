@@ -51,11 +51,8 @@ def describe(record: records.Record, wall_offset_ns: int) -> Event:
             return _refused(record)
         case records.Evidence():
             return _evidence(record)
-        case records.Lost():
-            return _lost(record)
-        case records.Notice():
-            text = record.text or record.name
-            return Event(events.PREFIX + record.name, record.severity, text, dict(record.attributes))
+        case records.Lost() | records.Notice() | records.Audit():
+            return _of_the_daemon(record)
         case _:
             assert_never(record)
 
@@ -89,8 +86,15 @@ def _finding(record: records.Finding, wall_offset_ns: int) -> Event:
         **_cgroup(record.path, record.cgroup),
         **_process(record.pid, record.start_ns, record.comm, wall_offset_ns),
     }
+    if record.repeats:
+        body += f", {record.repeats} more since the last finding"
+        attributes[events.REPEATS] = record.repeats
+    if record.stream:
+        attributes[events.STREAM] = record.stream
     if record.culprit:
         attributes |= {events.CULPRIT_ID: record.culprit, events.CULPRIT_PATH: record.culprit_path}
+    if record.parent_id:
+        attributes[events.PARENT_SPAN_ID] = record.parent_id.hex()
     return _told(record, events.FINDING, "warn", body, attributes)
 
 
@@ -109,19 +113,24 @@ def _intent(record: records.Intent, wall_offset_ns: int) -> Event:
     if record.changes:
         attributes[events.PREVIOUS] = ", ".join(f"{each.what}={each.before}" for each in record.changes)
         attributes[events.WRITTEN] = ", ".join(f"{each.what}={each.after}" for each in record.changes)
+    if record.actor:
+        attributes[events.ACTOR] = record.actor
     if record.until_ns:
         attributes[events.FOR_NS] = record.until_ns - record.time_ns
     return _told(record, events.INTENT, "info", body, attributes)
 
 
 def _outcome(record: records.Outcome) -> Event:
-    body = f"{record.rule}: {record.act} {'done' if record.ok else f'failed: {record.error}'}"
+    detail = f" ({record.detail})" if record.detail else ""
+    body = f"{record.rule}: {record.act} {'done' if record.ok else f'failed: {record.error}'}{detail}"
     attributes: dict[str, Value] = {
         events.ACT_NAME: record.act,
         events.EVENT_AGE_NS: record.time_ns - record.event_ns,
         events.DECIDE_NS: record.decided_ns - record.event_ns,
         **_result(ok=record.ok, error=record.error),
     }
+    if record.detail:
+        attributes[events.DETAIL] = record.detail
     return _told(record, events.ACT, "warn" if record.ok else "error", body, attributes)
 
 
@@ -130,6 +139,10 @@ def _effect(record: records.Effect) -> Event:
         events.ACT_NAME: record.act,
         events.EVENT_AGE_NS: record.time_ns - record.event_ns,
     }
+    if record.error:
+        attributes[events.DETAIL] = record.error
+        body = f"{record.rule}: {record.act} was not seen to take effect"
+        return _told(record, events.EFFECT, "warn", body, attributes)
     return _told(record, events.EFFECT, "info", f"{record.rule}: {record.act} took effect", attributes)
 
 
@@ -148,8 +161,10 @@ def _undo(record: records.Undo) -> Event:
         attributes[events.PROCESS_PID] = record.pid
     if record.actor:
         attributes[events.ACTOR] = record.actor
-    if record.ok and record.error:
-        attributes[events.DETAIL] = record.error
+    if record.detail:
+        body += f"; {record.detail}"
+    if detail := record.detail or (record.error if record.ok else ""):
+        attributes[events.DETAIL] = detail
     return _told(record, events.UNDO, "info" if record.ok else "error", body, attributes)
 
 
@@ -192,6 +207,21 @@ def _evidence(record: records.Evidence) -> Event:
     return _told(record, events.EVIDENCE, "info", body, attributes)
 
 
+def _of_the_daemon(record: records.Lost | records.Notice | records.Audit) -> Event:
+    """What belongs to no reflex."""
+    match record:
+        case records.Lost():
+            return _lost(record)
+        case records.Notice():
+            text = record.text or record.name
+            named: dict[str, Value] = {events.PREFIX + key: value for key, value in record.attributes.items()}
+            return Event(events.PREFIX + record.name, record.severity, text, named)
+        case records.Audit(call=call):
+            return _audit(call)
+        case _:
+            assert_never(record)
+
+
 def _lost(record: records.Lost) -> Event:
     body = f"{record.count} events of sensor {record.sensor} were lost: {record.reason}"
     attributes: dict[str, Value] = {
@@ -200,6 +230,28 @@ def _lost(record: records.Lost) -> Event:
         events.COUNT: record.count,
     }
     return Event(events.EVENTS_LOST, "warn", body, attributes)
+
+
+def _audit(call: records.Call) -> Event:
+    who = call.identity or "somebody unknown"
+    where = f" at {call.origin}" if call.origin else ""
+    method = call.method.rpartition("/")[2] or "a connection"
+    detail = f": {call.detail}" if call.detail else ""
+    times = f", one of {call.count}" if call.count > 1 else ""
+    body = f"{method} by {who}{where} {call.outcome}{detail}{times}"
+    named: dict[str, Value] = {
+        events.USER_ID: call.identity,
+        events.ROLE: call.role,
+        events.RPC_METHOD: call.method.removeprefix("/"),
+        events.RPC_STATUS: call.code,
+        events.NETWORK_PEER: call.origin,
+        events.REQUEST: call.what,
+        events.REQUEST_ID: call.request_id,
+        events.DETAIL: call.detail,
+    }
+    attributes = {name: value for name, value in named.items() if value}
+    attributes |= {events.OUTCOME: call.outcome, events.COUNT: call.count}
+    return Event(events.AUDIT, "info" if call.outcome in ("begun", "done") else "warn", body, attributes)
 
 
 _InRule = (

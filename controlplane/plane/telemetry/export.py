@@ -23,7 +23,9 @@ from opentelemetry.sdk._logs import ReadableLogRecord
 from controlplane.plane import cursor as cursors
 from controlplane.plane.cursor import Cursor
 from controlplane.plane.journal import Gap, Journal, Stored
-from controlplane.plane.telemetry.collector import Accepted, Collector, Poisoned, TooMuch, Unreachable
+from controlplane.plane.telemetry.answer import Accepted, Busy, Poisoned, TooLarge, Unreachable
+from controlplane.plane.telemetry.collector import Collector
+from controlplane.plane.telemetry.collector_http import HttpCollector
 from controlplane.plane.telemetry.logs import Logs
 
 MAX_RECORDS: Final = 512
@@ -65,7 +67,7 @@ class Exporter:
         journal: Journal,
         disk: Executor,
         logs: Logs,
-        collector: Collector,
+        collector: Collector | HttpCollector,
         paths: Paths,
         *,
         batch_bytes: int,
@@ -169,23 +171,35 @@ class Exporter:
                 case Accepted():
                     self._accepted(answer, len(logs))
                     return
-                case Poisoned():
-                    self.failures["INVALID_ARGUMENT"] += 1
-                    if len(logs) > 1:
-                        await self._deliver_halves(logs)
-                    else:
-                        await self._put_aside(request)
+                case Poisoned() | TooLarge():
+                    await self._part(answer, logs, request)
                     return
-                case TooMuch():
+                case Busy():
                     await self._pause("RESOURCE_EXHAUSTED", answer.message)
                     if len(logs) > 1:
-                        self._batch_records = (len(logs) + 1) // 2
-                        await self._deliver_halves(logs)
+                        await self._deliver_smaller(logs)
                         return
                 case Unreachable():
-                    await self._pause(answer.code, answer.message)
+                    await self._pause(answer.code, answer.message, answer.after_s)
                 case _:
                     assert_never(answer)
+
+    async def _part(
+        self, answer: Poisoned | TooLarge, logs: list[ReadableLogRecord], request: ExportLogsServiceRequest
+    ) -> None:
+        """What will never be taken as it is: in halves, until what cannot be taken stands alone."""
+        self.failures["INVALID_ARGUMENT" if isinstance(answer, Poisoned) else "OUT_OF_RANGE"] += 1
+        if len(logs) == 1:
+            await self._put_aside(request, answer.message)
+        elif isinstance(answer, TooLarge):
+            await self._deliver_smaller(logs)
+        else:
+            await self._deliver_halves(logs)
+
+    async def _deliver_smaller(self, logs: list[ReadableLogRecord]) -> None:
+        """And the next batches, too."""
+        self._batch_records = (len(logs) + 1) // 2
+        await self._deliver_halves(logs)
 
     async def _deliver_halves(self, logs: list[ReadableLogRecord]) -> None:
         middle = len(logs) // 2
@@ -198,15 +212,17 @@ class Exporter:
         self.records["rejected"] += answer.rejected
         self._batch_records = min(self._batch_records + MAX_RECORDS // 16, MAX_RECORDS)
 
-    async def _pause(self, code: str, message: str) -> None:
+    async def _pause(self, code: str, message: str, after_s: float = 0.0) -> None:
+        """At least for as long as the collector asks for."""
         self.failures[code] += 1
         self._attempt += 1
         self._trouble(f"{code}: {message}")
         self._settled.set()
-        await asyncio.sleep(self._backoff.delay(self._attempt))
+        await asyncio.sleep(after_s + self._backoff.delay(self._attempt))
 
-    async def _put_aside(self, request: ExportLogsServiceRequest) -> None:
+    async def _put_aside(self, request: ExportLogsServiceRequest, message: str) -> None:
         self.records["dead_letter"] += 1
+        log.warning("a record that the collector will never take was put aside: %s", message)
         letter = request.SerializeToString()
         try:
             await self._in_disk_thread(lambda: _append(self._paths.dead_letters, letter))

@@ -63,15 +63,22 @@ class Logs:
                 wall_ns = record.time_ns + header.wall_offset_ns
             except (msgspec.MsgspecError, ValueError, OverflowError):
                 event, wall_ns = describe_undecodable(item.entry.payload), observed_ns
-        log = _log_record(event, item.uid, wall_ns, observed_ns)
-        return ReadableLogRecord(log, self._resource(header.instance), _SCOPE)
+        return self.of(event, item.uid, wall_ns, observed_ns, header.instance)
+
+    def of(
+        self, event: Event, uid: str, wall_ns: int, observed_ns: int, instance: int = 0
+    ) -> ReadableLogRecord:
+        """Any event as a log record; without an instance it is of no arc."""
+        return ReadableLogRecord(
+            _log_record(event, uid, wall_ns, observed_ns), self._resource(instance), _SCOPE
+        )
 
     def _resource(self, instance: int) -> Resource:
         if instance not in self._resources:
             if len(self._resources) >= MAX_INSTANCES:
                 self._resources.clear()
-            attributes = {events.SERVICE_INSTANCE_ID: f"{instance:016x}", **self._base}
-            self._resources[instance] = Resource(attributes, events.SCHEMA_URL)
+            own = {events.SERVICE_INSTANCE_ID: f"{instance:016x}"} if instance else {}
+            self._resources[instance] = Resource({**own, **self._base}, events.SCHEMA_URL)
         return self._resources[instance]
 
 
@@ -114,6 +121,8 @@ def safe(value: Value) -> Value:
 
 def safe_text(text: str) -> str:
     """One line of valid UTF-8 of bounded length."""
+    if len(text) <= MAX_TEXT and text.isprintable():
+        return text  # nearly always; neither controls nor surrogates are printable
     if len(text) > MAX_TEXT:
         text = text[: MAX_TEXT - 1] + "…"
     return text.translate(_CONTROLS).encode("utf-8", "backslashreplace").decode("utf-8")

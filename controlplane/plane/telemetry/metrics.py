@@ -1,13 +1,13 @@
 """Every metric: names, help, and how each follows from one snapshot. Nothing is kept between two scrapes.
 
-Counters are kept where the counted things happen; this only renders them. Pure but for `Metrics`, which
-asks for the snapshot.
+Counters are kept where the counted things happen; this only renders them. Pure. What is known to be countable
+is told as 0 from the beginning: to Prometheus a counter that appears with a value has not grown.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Final
+from typing import Final, get_args
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -16,9 +16,17 @@ from prometheus_client.samples import Exemplar
 
 from controlplane import __version__
 from controlplane.link.frames import Latency, SensorStatus, Status
+from controlplane.link.records import Guard
+from controlplane.link.rules import ActName
+from controlplane.plane.telemetry.processes import Usage
 
 PREFIX: Final = "reflexarc_"
 NS: Final = 1e9
+
+ACTS: Final = tuple(act for act in get_args(ActName) if act != "observe")
+LOG_OUTCOMES: Final = ("exported", "rejected", "dead_letter")
+EXPORT_CODES: Final = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "INVALID_ARGUMENT")
+SCRAPE_OUTCOMES: Final = ("answered", "refused", "expired", "crowded", "broken")
 
 Labels = tuple[str, ...]
 Samples = Iterable[tuple[Labels, float]]
@@ -43,17 +51,22 @@ class Snapshot:
     watchers: int = 0
     watchers_dropped: Mapping[str, int] = field(default_factory=dict)
     """By reason."""
+    health_watchers: int = 0
+    scrapes: Mapping[str, int] = field(default_factory=dict)
+    """Connections to the metrics port, by how they ended."""
+    usage: Mapping[str, Usage] = field(default_factory=dict)
+    """Of `arc` and `plane`."""
 
 
 class Metrics(Collector):
-    """Renders a fresh snapshot at every scrape; called in the thread of the request."""
+    """One snapshot, as prometheus_client's encoders want it."""
 
-    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
+    def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
 
     def collect(self) -> Iterator[Metric]:
         """All families."""
-        return families(self._snapshot())
+        return families(self._snapshot)
 
 
 def families(snapshot: Snapshot) -> Iterator[Metric]:
@@ -73,7 +86,8 @@ def families(snapshot: Snapshot) -> Iterator[Metric]:
 
 
 def _of_plane(snapshot: Snapshot) -> Iterator[Metric]:
-    outcomes = {outcome: count for outcome, count in snapshot.log_records.items() if outcome != "dropped"}
+    outcomes = _from(LOG_OUTCOMES, snapshot.log_records)
+    outcomes.pop("dropped", None)
     yield _gauge("build_info", "Version of the plane", [((__version__,), 1)], ("version",))
     yield _gauge("healthy", "Whether a component serves", _by(snapshot.health), ("component",))
     yield _gauge("journal_bytes", "Size of the journal on the disk", [((), snapshot.journal_bytes)])
@@ -83,9 +97,18 @@ def _of_plane(snapshot: Snapshot) -> Iterator[Metric]:
     yield _counter("journal_write_errors", "Failed writes to the disk", [((), snapshot.journal_write_errors)])
     yield _gauge("log_backlog_bytes", "Journal not yet acknowledged", [((), snapshot.backlog_bytes)])
     yield _counter("log_records", "Log records by what became of them", _by(outcomes), ("outcome",))
-    yield _counter("export_failures", "Failed exports by status", _by(snapshot.export_failures), ("code",))
+    failures = _from(EXPORT_CODES, snapshot.export_failures)
+    yield _counter("export_failures", "Failed exports by status", _by(failures), ("code",))
     yield _gauge("watchers", "Clients that watch", [((), snapshot.watchers)])
-    yield _counter("watchers_dropped", "Watchers cut off", _by(snapshot.watchers_dropped), ("reason",))
+    dropped = _from(("slow", "too_many"), snapshot.watchers_dropped)
+    yield _counter("watchers_dropped", "Watchers cut off", _by(dropped), ("reason",))
+    yield _gauge("health_watchers", "Clients that watch health", [((), snapshot.health_watchers)])
+    times = {process: used.cpu_s for process, used in snapshot.usage.items()}
+    yield _counter("process_cpu_seconds", "Processor time", _by(times), ("process",))
+    memory = {process: used.resident_bytes for process, used in snapshot.usage.items()}
+    yield _gauge("process_resident_memory_bytes", "Memory in use", _by(memory), ("process",))
+    scrapes = _from(SCRAPE_OUTCOMES, snapshot.scrapes)
+    yield _counter("scrapes", "Connections to this port by how they ended", _by(scrapes), ("outcome",))
 
 
 def _of_arc(status: Status) -> Iterator[Metric]:
@@ -103,21 +126,25 @@ def _of_arc(status: Status) -> Iterator[Metric]:
 def _of_reflexes(status: Status) -> Iterator[Metric]:
     yield _counter("events", "Kernel events delivered", _by(status.events), ("signal",))
     yield _gauge("streams", "Streams followed", [((), status.streams)])
-    yield _counter("findings", "Tests that fired", _by(status.findings), ("policy",))
+    findings = _from(status.budgets, status.findings)
+    yield _counter("findings", "Tests that fired", _by(findings), ("policy",))
     looked = {name: budget.streams for name, budget in status.budgets.items()}
     yield _gauge("policy_streams", "Streams a policy looks at", _by(looked), ("policy",))
     tests = {name: budget.tests_per_s for name, budget in status.budgets.items() if budget.tests_per_alarm}
     text = "Decisions a second, over all streams, of a policy with a budget of false alarms"
     yield _gauge("policy_tests_per_second", text, _by(tests), ("policy",))
-    steps = [(_act_and_outcome(key), count) for key, count in status.reflexes.items()]
-    yield _counter("reflexes", "Steps of reflexes", steps, ("act", "outcome"))
-    yield _counter("refusals", "Steps a guard forbade", _by(status.refusals), ("guard",))
-    in_force: dict[str, int] = {}
-    for act in status.in_force:
-        in_force[act.act] = in_force.get(act.act, 0) + 1
-    yield _gauge("acts_in_force", "Acts not yet undone", _by(in_force), ("act",))
-    known = dict.fromkeys(status.findings, 0) | dict.fromkeys(status.breaker_open, 1)
-    yield _gauge("breaker_open", "Whether the breaker disarmed a policy", _by(known), ("policy",))
+    steps = _from((f"{act}/{outcome}" for act in ACTS for outcome in ("done", "failed")), status.reflexes)
+    reflexes = [(_act_and_outcome(key), count) for key, count in steps.items()]
+    yield _counter("reflexes", "Steps of reflexes", reflexes, ("act", "outcome"))
+    refusals = _from(get_args(Guard), status.refusals)
+    yield _counter("refusals", "Steps a guard forbade", _by(refusals), ("guard",))
+    denied = _by(status.denials)
+    yield _counter("denials", "Times the kernel denied something to cgroups", denied, ("what",))
+    held = _from(ACTS, status.held)
+    yield _gauge("acts_in_force", "Acts not yet undone", _by(held), ("act",))
+    opened = {*status.breaker_open}
+    disarmed = {policy: bool(opened & {policy, ""}) for policy in {*findings} | opened if policy}
+    yield _gauge("breaker_open", "Whether the breaker disarmed a policy", _by(disarmed), ("policy",))
     if status.latency is not None:
         yield _latency(status.latency)
 
@@ -159,6 +186,11 @@ def _latency(latency: Latency) -> Metric:
 
 def _by(counts: Mapping[str, float]) -> Samples:
     return [((key,), count) for key, count in counts.items()]
+
+
+def _from(known: Iterable[str], counts: Mapping[str, int]) -> dict[str, int]:
+    """The counts, with 0 for what is known and has not happened."""
+    return {**dict.fromkeys(known, 0), **counts}
 
 
 def _act_and_outcome(key: str) -> Labels:

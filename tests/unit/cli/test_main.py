@@ -39,10 +39,10 @@ def test_wrong_usage(words: tuple[str, ...]) -> None:
 
 
 def test_an_error_is_a_message_and_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["run", "--management", "127.0.0.1:9466"]) == Exit.REFUSED
+    assert main(["run", "--management", "127.0.0.1:9466"]) == Exit.USAGE
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith("reflexarc: management over TCP needs certificates")
+    assert err.startswith("reflexarc: --management: has an address and no cert")
     assert "\nhint: " in err
 
 

@@ -5,6 +5,7 @@ import fcntl
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import msgspec
@@ -15,8 +16,9 @@ from controlplane.cli.exits import CliError, Exit
 from controlplane.cli.main import main
 from controlplane.compiler.bcc import DIST_PACKAGES
 from controlplane.compiler.installed import installed, package
-from controlplane.link.config import Config
+from controlplane.link.config import Config, Tls
 from controlplane.link.rules import Boot, RuleSet
+from tests.certificates import Authority
 
 needs_root = pytest.mark.skipif(
     os.geteuid() != 0, reason="needs root: these checks come after the one for root"
@@ -144,6 +146,32 @@ def test_an_unknown_account_is_refused(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 @needs_root
+@needs_root
+def test_certificates_must_be_of_use_to_the_plane(capsys: pytest.CaptureFixture[str]) -> None:
+    with tempfile.TemporaryDirectory(prefix="reflexarc-test-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        authority = Authority(folder)
+        file = folder / "reflexarc.yaml"
+
+        def refusal(files: Tls) -> tuple[int, str]:
+            file.write_text(
+                f"metrics_tls: {{cert: {files.cert}, key: {files.key}, client_ca: {files.client_ca}}}"
+            )
+            return refused(capsys, "--config", str(file), "--runtime-dir", str(folder / "run"))
+
+        good = authority.files()
+        status, said = refusal(msgspec.structs.replace(good, key=authority.server().key))
+        assert (status, said) == (
+            Exit.BAD_POLICY,
+            f"metrics_tls: {good.cert} and {said.split()[3]} cannot be used: key values mismatch",
+        )
+        Path(good.key).chmod(0o600)
+        status, said = refusal(good)
+        assert status == Exit.BAD_POLICY
+        assert said.startswith(f"metrics_tls: {good.key} cannot be read by the unprivileged process")
+
+
 def test_without_bcc_its_loader_is_refused() -> None:
     command = f"mount -t tmpfs none {DIST_PACKAGES} && exec {sys.executable} -m controlplane.cli.main"
     command += " run --loader bcc"

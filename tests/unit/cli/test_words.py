@@ -25,6 +25,10 @@ STORM = pb.Victim(cgroup=9, path="/storm")
         (Step(kind=Step.KIND_EFFECT, act="kill"), "kill in effect"),
         (Step(kind=Step.KIND_UNDO, act="freeze", ok=True, reason="timer"), "freeze undone (timer)"),
         (
+            Step(kind=Step.KIND_UNDO, act="deny", ok=True, reason="timer", detail="forks denied: 12"),
+            "deny undone (timer); forks denied: 12",
+        ),
+        (
             Step(
                 kind=Step.KIND_INTENT,
                 act="reweigh",

@@ -9,6 +9,14 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
+async def until(true: Callable[[], bool]) -> None:
+    """Turns the running loop until something is so that tells nobody."""
+    while True:
+        if true():
+            return
+        await asyncio.sleep(0)
+
+
 class LoopThread:
     """Runs coroutines and calls there, and waits for them here."""
 

@@ -10,10 +10,14 @@ import msgspec
 
 from controlplane.client import Target
 from controlplane.link import records
+from controlplane.plane.api.audit import Audit
 from controlplane.plane.api.health import Health
-from controlplane.plane.api.server import serve_health, serve_management
+from controlplane.plane.api.management import Management
+from controlplane.plane.api.server import Served as Doors
+from controlplane.plane.api.server import serve_health, serve_socket
 from controlplane.plane.arc import Arc
 from controlplane.plane.story import Story, Watcher
+from controlplane.wire.methods import Role
 from tests.unit.plane.loop import LoopThread
 from tests.unit.plane.responder import Responder
 
@@ -42,6 +46,7 @@ class Served(msgspec.Struct):
     health: Health
     target: Target
     health_address: str
+    doors: Doors
 
     def feed(self, *told: records.Record, wall_ns: int = 1_700_000_000_000_000_000) -> None:
         for number, record in enumerate(told):
@@ -53,21 +58,22 @@ class Served(msgspec.Struct):
 
 
 @contextmanager
-def served(loop: LoopThread, folder: Path) -> Iterator[Served]:
+def served(loop: LoopThread, folder: Path, role: Role = Role.ADMIN) -> Iterator[Served]:
     @asynccontextmanager
     async def serve() -> AsyncIterator[Served]:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         responder, story, health = Responder(theirs), AnnouncingStory(), Health()
         path = folder / "management.sock"
         try:
-            async with (
-                Arc(ours) as arc,
-                serve_management(path, arc, story),
-                serve_health("127.0.0.1:0", health) as port,
-            ):
-                yield Served(
-                    loop, arc, story, responder, health, Target(socket=str(path)), f"127.0.0.1:{port}"
-                )
+            async with Arc(ours) as arc:
+                doors = Doors(Management(arc, story), Audit(arc), story.end)
+                async with (
+                    serve_socket(path, role, doors),
+                    serve_health("127.0.0.1:0", health, doors.audit) as port,
+                ):
+                    target, address = Target(socket=str(path)), f"127.0.0.1:{port}"
+                    yield Served(loop, arc, story, responder, health, target, address, doors)
+                doors.audit.close()
         finally:
             responder.close()
 

@@ -15,7 +15,8 @@ from controlplane.plane.privileges import own_directory
 REPORT = """
 import json, os, sys
 from controlplane.link.account import account
-from controlplane.plane.privileges import drop, remaining_capabilities
+from controlplane.link.credentials import remaining_capabilities
+from controlplane.plane.privileges import drop
 before = set(sys.modules)
 drop(account(""))
 status = dict(line.split(":", 1) for line in open("/proc/self/status").read().splitlines())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from controlplane.arc.reflex.journal import Journal as Writer
 from controlplane.link.records import Notice, Record
-from controlplane.plane.journal import Journal
+from controlplane.plane.journal import Journal, Stored
 from controlplane.plane.pump import Pump
 from tests.plane.writer import append, notice, writing
 
@@ -22,11 +22,15 @@ class Ears:
     fed: list[tuple[str, int, Record]] = field(default_factory=list)
     moved: list[int] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
+    live: list[int] = field(default_factory=list)
     opened: int = 0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def on_record(self, uid: str, wall_ns: int, record: Record) -> None:
         self.fed.append((uid, wall_ns, record))
+
+    def on_live(self, stored: Stored) -> None:
+        self.live.append(stored.entry.index)
 
     def on_open(self) -> None:
         self.opened += 1
@@ -49,6 +53,7 @@ class Bench:
     folder: Path
     writer: Writer
     doorbell: int
+    life: asyncio.Task[None] | None = None
 
     def write(self, *records: Record) -> None:
         append(self.writer, *records)
@@ -65,12 +70,13 @@ class Bench:
                 disk,
                 self.doorbell,
                 feed=ears.on_record,
+                live=ears.on_live,
                 moved=ears.moved.append,
                 opened=ears.on_open,
                 synced=ears.on_sync,
                 trouble=ears.on_trouble,
             )
-            task = asyncio.create_task(pump.run())
+            task = self.life = asyncio.create_task(pump.run())
             try:
                 yield pump, ears
             finally:
@@ -111,6 +117,22 @@ def test_every_ring_is_answered_in_order(tmp_path: Path) -> None:
     run(tmp_path, scenario)
 
 
+def test_stopped_in_the_middle_it_tells_all_that_it_has_copied(tmp_path: Path) -> None:
+    async def scenario(bench: Bench) -> None:
+        async with bench.pumping() as (pump, ears):
+            for number in range(50):
+                bench.write(notice(number))
+                if number == 25:
+                    pump.stop()
+                await asyncio.sleep(0)
+            assert bench.life is not None
+            await bench.life
+            await pump.drain()
+            assert ears.live == list(range(50))
+
+    run(tmp_path, scenario)
+
+
 def test_what_was_written_before_it_began_is_there(tmp_path: Path) -> None:
     async def scenario(bench: Bench) -> None:
         append(bench.writer, notice(1))
@@ -128,6 +150,7 @@ def test_the_last_segments_are_told_again_after_a_restart(tmp_path: Path) -> Non
         bench.write(notice(50))
         async with bench.pumping() as (pump, ears):
             await ears.until(lambda: len(ears.fed) == 51)
+            assert ears.live == [50]
             assert numbers(ears) == list(range(51))
             assert (ears.opened, pump.tally.missing) == (1, 0)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from controlplane.link.faults import problems
 from controlplane.link.rules import (
     MAX_RULES,
     NS,
@@ -17,7 +18,6 @@ from controlplane.link.rules import (
     RuleSet,
     Scope,
     Step,
-    problems,
 )
 from controlplane.link.signals import BY_NAME
 from controlplane.policy import compile as compiling
@@ -146,6 +146,11 @@ def test_levels() -> None:
         ("act: freeze", "act: freeze, grace: 1s", 10, "spec.ladder[0].grace: freeze gives no grace"),
         ("act: kill", "act: kill, grace: 6m", 11, "spec.ladder[1].grace: must be at most 5m"),
         ("cooldown: 2m", "cooldown: 8d", 12, "spec.cooldown: must be between 0s and 7d"),
+        ("cooldown: 2m", "quiet: 500ms", 12, "spec.quiet: must be between 1s and 7d"),
+        ("cooldown: 2m", "on_loss: shut", 12, "spec.on_loss cannot be 'shut'"),
+        ("cooldown: 2m", "protect: [a/b]", 12, "spec.protect[0]: is neither a program nor a cgroup"),
+        ("cooldown: 2m", "protect: [db, /**]", 12, "spec.protect[1]: protects every cgroup"),
+        ("cooldown: 2m", "protect: [/a/**b]", 12, "spec.protect[0]: `**` must be a component of its own"),
     ],
 )
 def test_refused(old: str, new: str, line: int, message: str) -> None:

@@ -129,6 +129,9 @@ def test_a_configuration_that_sets_nothing(text: str) -> None:
         ),
         ("mode: off\nexport:\n  endpoint: x\n", 3, "export.endpoint must begin with http:// or https://"),
         ("mode: off\nexport:\n  endpont: x\n", 3, "unknown key 'endpont' in export"),
+        ("mode: off\nself_budget: 5\n", 2, "self_budget: 5 is not a share"),
+        ("self_budget: 0.5%\n", 1, "self_budget must be at least 1%"),
+        ("self_budget: 101%\n", 1, "self_budget: '101%' is more than the whole"),
         ("protect:\n- a\n- /b\n", 3, "protect[1] must be the name of an executable"),
     ],
 )
@@ -185,3 +188,28 @@ def test_what_cannot_be_read(tmp_path: Path, name: str) -> None:
     with pytest.raises(PolicyError) as caught:
         read_bytes(tmp_path / name)
     assert caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        ("management:\n  adress: 127.0.0.1:1\n", 2, "did you mean `address`?"),
+        ("management:\n  address: here\n", 2, "'here' is not HOST:PORT"),
+        ("management:\n  address: 127.0.0.1:1\n", 1, "management has an address and no cert"),
+        ("management:\n  connection_age_s: 0\n", 2, "must be a whole number >= 1"),
+        ("management:\n  identities:\n    - {dns: a, role: root}\n", 3, "one of: admin, operator, viewer"),
+        ("management:\n  identities:\n    - {role: admin}\n", 3, "must have one of spiffe, dns and subject"),
+        (
+            "management:\n  identities:\n    - {spiffe: 'spiffe://a/*', role: viewer}\n",
+            3,
+            "is not a SPIFFE id",
+        ),
+        ("management:\n  identities:\n    - {dns: a}\n", 3, "`role` is missing"),
+        ("management:\n  viewer_group: [a]\n", 2, "must be text, not a list"),
+    ],
+)
+def test_who_may_manage_is_said_with_line_and_hint(text: str, line: int, said: str) -> None:
+    with pytest.raises(PolicyError) as caught:
+        config_of(text.encode(), "reflexarc.yaml")
+    assert caught.value.line == line
+    assert said in str(caught.value)

@@ -6,6 +6,7 @@ import pytest
 from controlplane.arc.kernel.events import Event, EventKind
 from controlplane.arc.monitor import streams
 from controlplane.arc.monitor.streams import Monitor, Place, SavedTest
+from controlplane.arc.reflex.telling import must_repeats
 from controlplane.link.rules import NS, Poisson, Rate, Rule, Scope
 
 NUMBERS = {"process.fork": 1, "cpu.runq_delay": 4}
@@ -60,6 +61,18 @@ def test_cgroups_have_tests_of_their_own() -> None:
     monitor.name(8, "/pods/b")
     assert fired_by(monitor, event(7), event(8), event(7), event(8)) == []
     assert fired_by(monitor, event(8)) == [("r", 1)]
+
+
+def test_what_fires_while_it_cools_down_is_counted_for_the_next_finding() -> None:
+    monitor = monitor_with(rule())
+    place = monitor.places[7]
+    assert len(fired_by(monitor, event(), event())) == 1
+    (probe,) = place.probes[1]
+    probe.test.quiet_until_ns = 2 * NS
+    assert fired_by(monitor, event(), event(), event()) == []
+    assert len(fired_by(monitor, *(event(time_ns=2 * NS),) * 3)) == 3
+    assert must_repeats(place, probe.rule) == 3
+    assert must_repeats(place, probe.rule) == 0
 
 
 def test_per_process_each_has_a_test_of_its_own() -> None:
@@ -210,7 +223,7 @@ def test_what_was_learned_outlives_a_restart() -> None:
     monitor.remember([saved])
     monitor.set_rules([learned(1000)])
     monitor.name(7, "/a")
-    assert monitor.saved() == [saved]
+    assert list(monitor.saved()) == [saved]
 
 
 @pytest.mark.parametrize("at", range(17))

@@ -8,7 +8,7 @@ from tests.unit.plane.loop import LoopThread
 
 
 def test_a_grpcio_that_goes_another_way_is_refused(loop: LoopThread, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(aio_server._RegisteredOnly, "_make_request_call_future")
+    monkeypatch.delattr(aio_server._Server, "_make_request_call_future")
 
     async def main() -> None:
         await AioServer([], LIMITS).start()

@@ -112,7 +112,7 @@ def test_apply_policy(client: Client, plane: Served) -> None:
     assert list(plane.responder.rules) == ["fork-storm"]
     assert client.apply(POLICY, "storm.yaml")[0].effect == "unchanged"
     actors = {c.actor for c in plane.responder.commands if isinstance(c, frames.ApplyRule)}
-    assert actors == {"local"}
+    assert actors == {"unix:admin"}
 
 
 def test_apply_policy_dry(client: Client, plane: Served) -> None:
@@ -157,7 +157,7 @@ def test_set_mode(client: Client, plane: Served) -> None:
     client.set_mode(pb.MODE_OFF, "fork-storm")
     command = plane.responder.commands[-1]
     assert isinstance(command, frames.SetMode)
-    assert (command.mode, command.rule, command.actor) == ("off", "fork-storm", "local")
+    assert (command.mode, command.rule, command.actor) == ("off", "fork-storm", "unix:admin")
     for mode in (pb.MODE_UNSPECIFIED, 7):
         with pytest.raises(InvalidError):
             client._call("SetMode", pb.SetModeRequest(mode=mode), pb.SetModeResponse)  # type: ignore[arg-type]

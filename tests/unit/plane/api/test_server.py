@@ -3,6 +3,8 @@
 import os
 import socket
 import stat
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,10 +15,18 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from controlplane.client import Client, ConnectError, HealthClient
 from controlplane.plane.api import management
-from controlplane.plane.api.aio_server import LIMITS, AioServer
-from controlplane.plane.api.front_door import Caller, FrontDoor
+from controlplane.plane.api.aio_server import LIMITS, AioServer, Handlers
+from controlplane.plane.api.front_door import FrontDoor
+from controlplane.plane.api.identities import Caller, by_socket
 from controlplane.plane.api.management import Management
-from controlplane.plane.api.server import MAX_SOCKET_PATH, roles, serve_health, serve_management
+from controlplane.plane.api.server import (
+    MAX_SOCKET_PATH,
+    management_server,
+    roles,
+    serve_health,
+    serve_socket,
+)
+from controlplane.wire import access_pb2, management_pb2
 from controlplane.wire.methods import MANAGEMENT, Role, methods
 from tests.unit.plane.api import raw_http2
 from tests.unit.plane.loop import LoopThread
@@ -57,7 +67,7 @@ def test_every_method_has_a_role_and_every_role_a_method() -> None:
 def test_a_role_reaches_its_methods_and_no_others(plane: Served, tmp_path: Path, role: Role) -> None:
     @asynccontextmanager
     async def serve() -> AsyncIterator[None]:
-        server = AioServer([FrontDoor(roles(), lambda _: Caller("tester", role))], LIMITS)
+        server = AioServer([FrontDoor(roles(), lambda _: Caller("tester", role), plane.doors.audit)], LIMITS)
         server.register(MANAGEMENT.full_name, management.handlers(Management(plane.arc, plane.story)))
         server.listen(f"unix:{tmp_path}/roles")
         await server.start()
@@ -116,11 +126,11 @@ def test_a_path_that_is_not_utf8_does_not_end_the_server(plane: Served, client: 
             assert channel.unary_unary("/grpc.health.v1.Health/List", bytes, bytes)(b"", timeout=5)
 
 
-def test_an_unknown_method_gets_no_answer_and_costs_nobody_else_any(client: Client) -> None:
+def test_an_unknown_method_is_refused(client: Client) -> None:
     unknown = client._channel.unary_unary("/reflexarc.v1.Management/Nothing", bytes, bytes)
     with pytest.raises(grpc.RpcError) as caught:
-        unknown(b"", timeout=0.1)
-    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        unknown(b"", timeout=5)
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
     assert client.status().pid == 42
 
 
@@ -128,15 +138,15 @@ def test_the_path_of_the_socket_is_bounded_by_the_kernel(plane: Served, tmp_path
     path = tmp_path / ("x" * MAX_SOCKET_PATH)
     with (
         pytest.raises(OSError, match="at most 107 bytes"),
-        plane.loop.entered(lambda: serve_management(path, plane.arc, plane.story)),
+        plane.loop.entered(lambda: serve_socket(path, Role.ADMIN, plane.doors)),
     ):
         pass
 
 
 def test_a_socket_that_cannot_be_made(plane: Served, tmp_path: Path) -> None:
     with (
-        pytest.raises(OSError, match="cannot listen"),
-        plane.loop.entered(lambda: serve_management(tmp_path / "missing" / "s", plane.arc, plane.story)),
+        pytest.raises(FileNotFoundError),
+        plane.loop.entered(lambda: serve_socket(tmp_path / "missing" / "s", Role.ADMIN, plane.doors)),
     ):
         pass
 
@@ -146,14 +156,14 @@ def test_a_port_that_is_taken(plane: Served) -> None:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with (
             pytest.raises(OSError, match="cannot listen"),
-            plane.loop.entered(lambda: serve_health(address, plane.health)),
+            plane.loop.entered(lambda: serve_health(address, plane.health, plane.doors.audit)),
         ):
             pass
 
 
 def test_the_socket_is_gone_afterwards(plane: Served, tmp_path: Path) -> None:
     path = tmp_path / "second.sock"
-    with plane.loop.entered(lambda: serve_management(path, plane.arc, plane.story)):
+    with plane.loop.entered(lambda: serve_socket(path, Role.ADMIN, plane.doors)):
         assert path.is_socket()
     assert not path.exists()
 
@@ -170,3 +180,33 @@ def test_a_server_that_stops_lets_its_watchers_go(
     with probe:
         assert list(healths) == []
     assert caplog.records == []
+
+
+def test_without_tls_its_libraries_are_not_there() -> None:
+    code = "import sys, controlplane.plane.daemon; sys.exit('cryptography' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_every_method_of_every_service_of_ours_has_a_role() -> None:
+    """Whatever is served beside health is in the table of roles, and comes from an option or from here."""
+    ours = [
+        service
+        for module in (access_pb2, management_pb2)
+        for service in module.DESCRIPTOR.services_by_name.values()
+    ]
+    assert [service.full_name for service in ours] == [MANAGEMENT.full_name]
+    for service in ours:
+        for method in methods(service).values():
+            assert method.role is not None, f"{method.path} needs `option (role)` in the .proto"
+            assert roles()[method.path] is method.role
+
+
+def test_what_a_server_serves_is_in_the_table(plane: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    served: set[str] = set()
+
+    def register(_: AioServer, service: str, handlers: Handlers) -> None:
+        served.update(f"/{service}/{name}" for name in handlers)
+
+    monkeypatch.setattr(AioServer, "register", register)
+    plane.loop.call(management_server, plane.doors, by_socket(Role.ADMIN), LIMITS)
+    assert served == set(roles())

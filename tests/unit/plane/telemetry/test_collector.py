@@ -1,20 +1,25 @@
 """What one attempt means, for each answer a collector may give."""
 
 import asyncio
+from pathlib import Path
 
 import grpc
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
-from controlplane.plane.telemetry.collector import (
+from controlplane.plane.telemetry.answer import (
+    MAX_WAIT_S,
     Accepted,
     Answer,
-    Collector,
+    Busy,
     Poisoned,
-    TooMuch,
+    TooLarge,
     Unreachable,
 )
-from tests.plane.sink import Fault, Sink, hang, refuse, reject
+from controlplane.plane.telemetry.collector import Collector
+from controlplane.plane.telemetry.security import Files
+from tests.plane.certificates import Authority
+from tests.plane.sink import Fault, Sink, hang, refuse, reject, retry_after
 
 
 def attempt(fault: Fault | None, *, timeout_s: float = 5, times: int = 1) -> Answer:
@@ -22,7 +27,7 @@ def attempt(fault: Fault | None, *, timeout_s: float = 5, times: int = 1) -> Ans
         async with Sink() as sink:
             sink.always = fault
             address = f"127.0.0.1:{sink.port}"
-            async with Collector(address, tls=False, headers={}, timeout_s=timeout_s) as collector:
+            async with Collector(address, tls=None, headers={}, timeout_s=timeout_s) as collector:
                 answers = [await collector.send(ExportLogsServiceRequest()) for _ in range(times)]
                 return answers[-1]
 
@@ -35,10 +40,26 @@ def attempt(fault: Fault | None, *, timeout_s: float = 5, times: int = 1) -> Ans
         (None, Accepted()),
         (reject(2), Accepted(2, "do not like them")),
         (refuse(grpc.StatusCode.INVALID_ARGUMENT), Poisoned("as told")),
-        (refuse(grpc.StatusCode.RESOURCE_EXHAUSTED), TooMuch("as told")),
-        (refuse(grpc.StatusCode.OUT_OF_RANGE), TooMuch("as told")),
+        (refuse(grpc.StatusCode.RESOURCE_EXHAUSTED), Busy("as told")),
+        (refuse(grpc.StatusCode.OUT_OF_RANGE), TooLarge("as told")),
         (refuse(grpc.StatusCode.UNAVAILABLE), Unreachable("UNAVAILABLE", "as told")),
         (refuse(grpc.StatusCode.PERMISSION_DENIED), Unreachable("PERMISSION_DENIED", "as told")),
+        (
+            refuse(grpc.StatusCode.RESOURCE_EXHAUSTED, details=retry_after(1.5)),
+            Unreachable("RESOURCE_EXHAUSTED", "as told", 1.5),
+        ),
+        (
+            refuse(grpc.StatusCode.UNAVAILABLE, details=retry_after(0.25, alone=True)),
+            Unreachable("UNAVAILABLE", "as told", 0.25),
+        ),
+        (
+            refuse(grpc.StatusCode.UNAVAILABLE, details=retry_after(1e6)),
+            Unreachable("UNAVAILABLE", "as told", MAX_WAIT_S),
+        ),
+        (
+            refuse(grpc.StatusCode.UNAVAILABLE, details=(("grpc-status-details-bin", b"\xff"),)),
+            Unreachable("UNAVAILABLE", "as told"),
+        ),
     ],
 )
 def test_answers(fault: Fault | None, expected: Answer) -> None:
@@ -53,9 +74,110 @@ def test_silence_ends_with_the_timeout_and_a_new_connection() -> None:
 
 def test_nobody_there() -> None:
     async def scenario() -> Answer:
-        async with Collector("127.0.0.1:1", tls=False, headers={}, timeout_s=5) as collector:
+        async with Collector("127.0.0.1:1", tls=None, headers={}, timeout_s=5) as collector:
             return await collector.send(ExportLogsServiceRequest())
 
     answer = asyncio.run(scenario())
     assert isinstance(answer, Unreachable)
     assert answer.code == "UNAVAILABLE"
+
+
+async def attempts(sink: Sink, tls: Files | None) -> Answer:
+    async with Collector(f"localhost:{sink.port}", tls=tls, headers={}, timeout_s=5) as collector:
+        return await collector.send(ExportLogsServiceRequest())
+
+
+@pytest.mark.parametrize("gzip", [True, False])
+def test_requests_are_compressed_where_that_is_asked_for(*, gzip: bool) -> None:
+    request = ExportLogsServiceRequest()
+    request.resource_logs.add().schema_url = "x" * 100_000
+    sent = 0
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, count: bool) -> None:
+        nonlocal sent
+        while data := await reader.read(65536):
+            sent += len(data) if count else 0
+            writer.write(data)
+        writer.close()
+
+    async def scenario() -> None:
+        async with Sink() as sink:
+
+            async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                there, back = await asyncio.open_connection("127.0.0.1", sink.port)
+                await asyncio.gather(relay(reader, back, count=True), relay(there, writer, count=False))
+
+            async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+                address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+                async with Collector(address, tls=None, headers={}, timeout_s=5, gzip=gzip) as collector:
+                    assert await collector.send(request) == Accepted()
+        assert sink.requests == [request]
+
+    asyncio.run(scenario())
+    assert (sent < 10_000) is gzip
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+def secured(authority: Authority) -> grpc.ServerCredentials:
+    pair = authority.pair("server")
+    return grpc.ssl_server_credentials(
+        [(pair.key.read_bytes(), pair.cert.read_bytes())],
+        root_certificates=authority.ca.read_bytes(),
+        require_client_auth=True,
+    )
+
+
+def test_a_client_certificate_lets_us_in(authority: Authority) -> None:
+    async def scenario() -> None:
+        client = authority.pair("client")
+        async with Sink(credentials=secured(authority)) as sink:
+            files = Files(str(authority.ca), str(client.cert), str(client.key))
+            assert await attempts(sink, files) == Accepted()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("cert", "key", "code"),
+    [
+        ("", "", "UNAVAILABLE"),
+        ("missing.pem", "client.key", "TLS"),
+        ("client.pem", "missing.key", "TLS"),
+        ("client.pem", "server.key", "TLS"),
+        ("garbage.pem", "garbage.pem", "TLS"),
+    ],
+)
+def test_certificates_that_do_not_fit_are_told_and_end_nothing(
+    authority: Authority, tmp_path: Path, cert: str, key: str, code: str
+) -> None:
+    async def scenario() -> None:
+        authority.pair("client")
+        (tmp_path / "garbage.pem").write_text("no certificate")
+        names = [str(tmp_path / name) if name else "" for name in (cert, key)]
+        async with Sink(credentials=secured(authority)) as sink:
+            answer = await attempts(sink, Files(str(authority.ca), *names))
+        assert isinstance(answer, Unreachable)
+        assert answer.code == code
+
+    asyncio.run(scenario())
+
+
+def test_renewed_files_are_read_with_the_next_connection(authority: Authority, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        client, other = authority.pair("client"), Authority(tmp_path, "other")
+        trusted = tmp_path / "trusted.pem"
+        trusted.write_bytes(other.ca.read_bytes())
+        tls = Files(str(trusted), str(client.cert), str(client.key))
+        async with Sink(credentials=secured(authority)) as sink:
+            address = f"localhost:{sink.port}"
+            async with Collector(address, tls=tls, headers={}, timeout_s=5) as collector:
+                refused = await collector.send(ExportLogsServiceRequest())
+                assert isinstance(refused, Unreachable)
+                trusted.write_bytes(authority.ca.read_bytes())
+                assert await collector.send(ExportLogsServiceRequest()) == Accepted()
+
+    asyncio.run(scenario())

@@ -57,6 +57,12 @@ def test_a_process_has_its_identity_and_its_start_on_the_wall_clock() -> None:
     assert attributes[events.PROCESS_CREATION_TIME] == "2023-11-14T22:13:20.000Z"
 
 
+def test_an_undo_says_what_there_is_to_say() -> None:
+    event = describe(msgspec.structs.replace(told.undo(), detail="forks denied: 12"), OFFSET)
+    assert event.body == "fork-storm: freeze of /storm undone (timer); forks denied: 12"
+    assert event.attributes[events.DETAIL] == "forks denied: 12"
+
+
 @pytest.mark.parametrize(
     ("path", "container", "pod"),
     [
@@ -117,7 +123,7 @@ def test_a_notice_keeps_its_name_and_attributes() -> None:
         records.Notice(time_ns=1, name="arc.armed", severity="debug", attributes={"ms": 3}), OFFSET
     )
     assert event.name == "reflexarc.arc.armed"
-    assert event.attributes == {"ms": 3}
+    assert event.attributes == {"reflexarc.ms": 3}
     assert event.body == "arc.armed"
 
 

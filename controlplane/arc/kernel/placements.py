@@ -1,0 +1,52 @@
+"""The maps by which the kernel carries out policies by itself: which, for which cgroups, within which bounds.
+
+Knows nothing of rules. Where sensors were compiled by bcc there are no such maps, and no `Placements`.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from controlplane.arc.kernel.events import BREAKER, PLACED, Breaker, Placed
+from controlplane.arc.kernel.libbpf import Map
+
+PLACES: Final = 16
+"""PLACES of bpf/events.h: policies that may be placed."""
+BREAKER_TIMES: Final = 1024
+"""Of bpf/events.h: acts in a window that a breaker of the kernel can count."""
+NOTHING: Final = Placed(*(0,) * len(Placed._fields))
+
+
+class Placements:
+    """What the kernel goes by. Every call is a system call or some."""
+
+    def __init__(self, shared: Mapping[str, int]) -> None:
+        """`shared`: maps of the sensors; raises KeyError where they have none for this."""
+        self._placed = Map(shared["placed"], 4, PLACED.size)
+        self._scopes = Map(shared["scopes"], 8, 4)
+        self._breakers = Map(shared["breakers"], 4, BREAKER.size)
+        self._protected = Map(shared["protected_processes"], 4, 8)
+
+    def place(self, at: int, policy: Placed) -> None:
+        """Put one in force, or with NOTHING take it out; with another id it begins anew."""
+        self._placed.must_update(at.to_bytes(4, "little"), PLACED.pack(*policy))
+
+    def scope(self, cgroup: int, places: int) -> None:
+        """Which of the places, a bit for each, may act in a cgroup."""
+        key = cgroup.to_bytes(8, "little")
+        if places:
+            self._scopes.must_update(key, places.to_bytes(4, "little"))
+        else:
+            self._scopes.must_delete(key)
+
+    def protect(self, processes: Iterable[tuple[int, int]]) -> bool:
+        """Processes, by pid and start in ticks, that are never a victim; False where there is no room."""
+        entries = [(pid.to_bytes(4, "little"), ticks.to_bytes(8, "little")) for pid, ticks in processes]
+        return all(self._protected.must_update(*entry) for entry in entries)
+
+    def close_breakers(self, places: Iterable[int]) -> None:
+        """Those that have opened count anew; PLACES is the node's."""
+        for at in places:
+            key = at.to_bytes(4, "little")
+            found = self._breakers.lookup(key)
+            if found is not None and Breaker._make(BREAKER.unpack(found)).open:
+                self._breakers.must_update(key, bytes(BREAKER.size))
