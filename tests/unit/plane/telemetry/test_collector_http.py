@@ -98,7 +98,7 @@ def run(scenario: Callable[[], Awaitable[None]]) -> None:
 
 def attempt(*replies: bytes) -> Answer:
     async def main() -> Answer:
-        async with serving(*replies) as server, collector(server.port, timeout_s=1) as ours:
+        async with serving(*replies) as server, collector(server.port, timeout_s=15) as ours:
             return await ours.send(REQUEST)
 
     return asyncio.run(main())
