@@ -99,14 +99,15 @@ static __always_inline u32 deny_cgroup(struct placed *policy, u64 cgroup, struct
 static __always_inline void act(struct placed *policy, u32 at, struct standing *standing, u32 signal,
 				u64 value, u64 cgroup, struct task_struct *task, u64 now)
 {
-	u64 decided = bpf_ktime_get_ns(), acted;
 	struct event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
+	u64 decided, acted;
 	u32 outcome;
 
 	if (!event) {
 		count(COUNTER_LOST_RING, 1);
 		return;
 	}
+	decided = bpf_ktime_get_ns();
 	if (policy->act == ACT_KILL)
 		outcome = kill_current(policy, at, task, now);
 	else

@@ -152,6 +152,11 @@ class Client:
         """Undoes what one reflex has in force."""
         return self._call("Undo", pb.UndoRequest(trace_id=trace_id), pb.UndoResponse)
 
+    def close_breaker(self, policy: str = "") -> pb.CloseBreakerResponse:
+        """Lets a policy act again, or without one the node."""
+        request = pb.CloseBreakerRequest(policy=policy) if policy else pb.CloseBreakerRequest(node=True)
+        return self._call("CloseBreaker", request, pb.CloseBreakerResponse)
+
     def undo_all(self) -> pb.UndoResponse:
         """Undoes everything in force."""
         return self._call("Undo", pb.UndoRequest(all=True), pb.UndoResponse)

@@ -45,6 +45,7 @@ from controlplane.arc.reflex.taking_up import TakingUp
 from controlplane.arc.rehearsal import rehearse
 from controlplane.arc.rulebook import RuleBook
 from controlplane.arc.runtime import RuntimeFolder
+from controlplane.arc.self_budget import SelfBudget
 from controlplane.arc.triggering import Triggering
 from controlplane.link.config import Config
 from controlplane.link.frames import COMMANDS, ENCODER, Changed, Reply, Status
@@ -122,6 +123,9 @@ class Arc:
         self._gathering = Gathering(
             *(self.engine.held, self._monitor, self._streams.of, self.journal.must_append, breathe)
         )
+        share, records = boot.config.self_budget, self._feeling.records
+        self._self_budget = SelfBudget(share, self._sensors, records, self._notice)
+        self.engine.unfelt = self._sensors.unfelt
         self._commands = self._make_commands()
         self._policies: PolicyFolder | None = None
         self._health: dict[str, tuple[bool, str]] = {}
@@ -173,7 +177,10 @@ class Arc:
         signals = dict.fromkeys(self._known_signals, "") | reasons
         return Commands(
             *(self._book, self.engine, self.journal, self._streams, signals),
-            Triggering(*(self._cgroups, self._acts, self._guarding.protection, self.engine, self.loop)),
+            Triggering(
+                *(self._cgroups, self._acts, self._guarding.protection, self.engine, self.loop),
+                self._encoding.also,
+            ),
             *(self.status, self._rules_changed),
         )
 
@@ -205,6 +212,7 @@ class Arc:
         self._put_rules_in_force()
         self._armed_ns = time.monotonic_ns()
         self._tell_armed()
+        self._self_budget.begin(self._armed_ns)
         if unreadable:
             self._notice("baselines.unreadable", f"{unreadable}; streams are learned anew", "warn")
         self._settle(0)
@@ -235,8 +243,9 @@ class Arc:
         self._baselines.tend(now)
         self._gathering.tell(now)
         self._errands.tend(now)
-        dues = (self.engine.next_due(), self._errands.next_due(), self._plane.next_start_ns)
-        self._timer.must_arm(min((due for due in dues if due), default=0))
+        self._self_budget.tend(now)
+        dues = self.engine.next_due(), self._errands.next_due(), self._self_budget.next_due()
+        self._timer.must_arm(min((due for due in (*dues, self._plane.next_start_ns) if due), default=0))
         if self.journal.dirty:
             self.journal.dirty = False
             self.journal.tend()

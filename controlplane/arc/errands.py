@@ -135,9 +135,9 @@ def about_of(intent: Intent, finding: Finding | None) -> About:
 
 
 def evidence_name(intent: Intent) -> str:
-    """Sorted by time; no two are the same."""
+    """Sorted by time; begins as the trace does; no two are the same."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    return f"{stamp}-{intent.trace_id.hex()}-{intent.span_id.hex()}.txt"
+    return f"{stamp}-{intent.trace_id.hex()[:8]}-{intent.span_id.hex()}.txt"
 
 
 def _close(job: Job) -> None:

@@ -51,6 +51,8 @@ class Feeling:
         self.protected: Callable[[Event, str | None], None] = lambda _event, _path: None
         """Is told of a process that must never be a victim, and of its cgroup."""
         self._events = [0] * events.Signal.SIGNALS
+        self.records = [0] * events.Signal.SIGNALS
+        """Records so far, each of which may stand for many events, by number of the signal."""
         self._others: dict[int, Signal] = {
             monitor.numbers[signal.name]: signal for signal in known.values() if signal.key != "cgroup"
         }
@@ -60,10 +62,12 @@ class Feeling:
         kind = event.kind
         if kind == SIGNAL:
             self._events[event.signal] += event.weight
+            self.records[event.signal] += 1
             place = self._must_place(event)
             if place is not None:
                 self._monitor.must_feel(place, event, self._engine.must_begin)
         elif kind in (BET, SUMMARY):
+            self.records[event.signal] += 1
             self._must_feel_bets(event)
         elif kind == EXIT:
             self._engine.must_confirm(kind, event.pid, event.start_ns, event.time_ns)

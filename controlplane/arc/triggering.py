@@ -6,7 +6,7 @@ and, if given, the time of its start.
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from controlplane.arc.kernel.cgroups import Cgroups
@@ -21,6 +21,7 @@ from controlplane.arc.reflex.protection import Protection
 from controlplane.arc.reflex.victims import Victim
 from controlplane.link.faults import step_faults
 from controlplane.link.frames import Refused, Result, Trigger, Triggered
+from controlplane.link.rules import Step
 
 MAX_PATH: Final = 4096
 MAX_PID: Final = 1 << 22
@@ -36,8 +37,16 @@ class Triggering:
     """Answers `Trigger`."""
 
     def __init__(
-        self, cgroups: Cgroups, acts: Acts, protection: Protection, engine: Engine, loop: Loop
+        self,
+        cgroups: Cgroups,
+        acts: Acts,
+        protection: Protection,
+        engine: Engine,
+        loop: Loop,
+        foretell: Callable[[Step], None],
     ) -> None:
+        """`foretell` has ready what a step needs that no rule has."""
+        self._foretell = foretell
         self._cgroups = cgroups
         self._by_hand = ByHand(acts, protection, engine)
         self._engine = engine
@@ -52,6 +61,7 @@ class Triggering:
             who = f"process {command.pid}" if command.pid else f"cgroup {command.path}"
             return Refused("not_found", f"there is no {who}")
         step = command.step
+        self._foretell(step)
         changes, guard, detail = self._by_hand.preview(victim, step)
         if guard is not None and not command.dry_run:
             why = f": {detail}" if detail else ""

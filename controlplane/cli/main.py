@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "streams": "signals by cgroup",
     "policies": "policies in force",
     "apply": "put policies in force",
+    "breaker": "let a policy act again whose breaker is open",
     "mode": "set the mode of the daemon or of one policy",
     "history": "reflexes so far, step by step",
     "explain": "why a reflex began, and what led to it",

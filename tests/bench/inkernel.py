@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from controlplane.link.rules import Where
+from controlplane.link.rules import NS, Rate, Where
 from tests.bench.daemon import Daemon, config
 from tests.bench.latency import Reflex, oversubscribed, reflexes, series, trigger
 from tests.bench.report import Figure, Options, conclude, percentile
@@ -18,7 +18,7 @@ from tests.bench.rows import ROWS, rule_for
 from tests.bench.testbed import cgroup, folder, watchdog
 
 COUNT: Final = 2000
-BLOCKS: Final = 10
+BLOCKS: Final = 5
 WARM_UP: Final = 10
 """Reflexes after each start that are not counted."""
 ACTS_A_SECOND: Final = 1000
@@ -56,7 +56,9 @@ def measure(count: int, *, loaded: bool) -> tuple[list[Reflex], list[Reflex]]:
 
 def block_of(where: Where, victim: Path, size: int) -> list[Reflex]:
     """One daemon, one policy, `size` reflexes."""
-    rule = msgspec.structs.replace(rule_for(ROWS["kill"], victim), where=where)
+    # Under load a second may pass between two executions of a process.
+    test = Rate(interval_ns=10 * NS, burst=1)
+    rule = msgspec.structs.replace(rule_for(ROWS["kill"], victim), where=where, test=test)
     with folder() as scratch:
         settings = config(scratch, breaker_acts=ACTS_A_SECOND, breaker_window_s=1)
         with Daemon(settings, [rule]) as daemon:

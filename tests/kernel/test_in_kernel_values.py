@@ -15,6 +15,7 @@ from tests.kernel.conftest import TestCgroup, Turned
 from tests.kernel.placing import Placing, compiled
 from tests.kernel.test_deny import denials
 from tests.kernel.test_learned_values import AT_ONCE, SLOW, USUAL, WEEK, delays
+from tests.patience import patient
 
 __all__ = ["denials"]
 
@@ -100,7 +101,7 @@ def test_a_value_above_the_level_kills_whom_it_befalls(
     sufferer = suffering(turned)
     assert sufferer.suffer(5 * SLOW) == "done"
     assert sufferer.suffer(5 * SLOW + 1) == ""
-    assert sufferer.process.wait(5) == -signal.SIGKILL
+    assert sufferer.process.wait(patient(5)) == -signal.SIGKILL
     assert turned.await_record(Effect).act == "kill"
     (finding,) = turned.of(Finding)
     assert (finding.test, finding.pid) == ("level", sufferer.process.pid)

@@ -16,7 +16,7 @@ from controlplane.link.amounts import Amount
 from controlplane.link.messages import must_order
 from controlplane.link.reach import Network
 from controlplane.link.records import Change, Effect, GuardRefused, Intent, Outcome, Undo
-from controlplane.link.rules import Step
+from controlplane.link.rules import RuleSet, Step
 from controlplane.policy.messages import messages_of
 from tests.kernel.conftest import TestCgroup, Turned, await_until, fork_rule
 from tests.kernel.networks import (
@@ -31,6 +31,7 @@ from tests.kernel.networks import (
     server,
     tables,
 )
+from tests.kernel.test_by_hand import ask, begun, refused
 from tests.kernel.test_hot_path import SLACK, blocks_kept_by
 from tests.kernel.test_recover import intent_on, leave_journal
 from tests.namespaces import own_namespace
@@ -266,7 +267,10 @@ def test_before_its_messages_are_there_it_is_refused(turn: Turn, cgroup: TestCgr
     turned.arc._encoding._asked.clear()
     Talker(cgroup).fork()
     refused = turned.await_record(GuardRefused)
-    assert (refused.guard, refused.detail) == ("absent", "its messages are being encoded")
+    assert (refused.guard, refused.detail) == (
+        "absent",
+        "its messages are being encoded, which takes a moment",
+    )
     assert not turned.of(Outcome)
 
 
@@ -321,3 +325,15 @@ def test_cutting_off_keeps_no_memory(cgroup: TestCgroup) -> None:
         act.undo(victim, opened.changes)
 
     assert blocks_kept_by(call, 300, 300) < SLACK
+
+
+def test_by_hand_it_is_encoded_when_first_asked_for(turn: Turn, cgroup: TestCgroup) -> None:
+    turned, victim = turn(), Talker(cgroup)
+    first = refused(ask(turned, CUT, path=cgroup.path))
+    assert "its messages are being encoded" in first.message
+    prepared(turned)
+    turned.arc._reloaded(RuleSet())
+    begun(ask(turned, CUT, path=cgroup.path))
+    assert victim.reaches(THERE[0], OTHER[0]) == [False, True]
+    assert turned.await_record(Undo).error == ""
+    assert victim.reaches(THERE[0]) == [True]

@@ -36,6 +36,8 @@ _NOTICES: dict[str, dict[str, str | int | float | bool]] = {
     "policy.mode_changed": {"actor": "uid:1000"},
     "mode.changed": {"actor": "uid:1000"},
     "breaker.opened": {},
+    "sensor.shed": {},
+    "sensor.restored": {},
     "breaker.closed": {"actor": "uid:1000"},
     "tls.rotated": {},
     "tls.refused": {},
@@ -54,6 +56,7 @@ _CALL = Call(
 )
 _FAILED = ("policy.rejected", "messages.failed", "breaker.opened")
 _WARNED = (
+    "sensor.shed",
     "arc.recovered",
     "arc.not_realtime",
     "plane.restarted",
@@ -71,6 +74,7 @@ EVERY: tuple[Record, ...] = (
     told.outcome(),
     msgspec.structs.replace(told.outcome(), ok=False, error="No such process"),
     told.effect(),
+    msgspec.structs.replace(told.effect(), error="unseen"),
     msgspec.structs.replace(told.undo(), **_WHO, error="foreign", actor="uid:1000"),
     msgspec.structs.replace(told.undo(), ok=False, error="Permission denied"),
     msgspec.structs.replace(told.refused(), **_WHO),

@@ -38,6 +38,7 @@ GATE_BETS: Final = 4
 """Of bpf/events.h."""
 
 CLOCK_MONOTONIC_COARSE: Final = 6
+SHUT: Final = Gate(0, 0, 0, 0)
 LAST_LOSS: Final = int(Counter.LAST_LOSS).to_bytes(4, "little")
 
 NUMBERS: Final[dict[str, int]] = {
@@ -183,6 +184,9 @@ class Sensors:
             *(Sensor(sensor.name, self._signals_of(sensor.name)) for sensor in own),
         ]
         self._by_signal = {name: sensor for sensor in self._objects for name in sensor.signals}
+        self.unfelt: set[str] = set()
+        """Signals of sensors that are shed."""
+        self._wanted: dict[str, Gate] = {}
         self._load_all(own)
         if not self._shared:
             raise LibbpfError(0, "; ".join(f"{sensor.name}: {sensor.reason}" for sensor in self._objects))
@@ -252,11 +256,38 @@ class Sensors:
         """What the kernel lets through from now on; sensors of which nothing is wanted rest."""
         if any(gate.open & GATE_BETS for gate in gates.values()):
             self.bets.open()
+        self._wanted = dict(gates)
         for signal, gate in gates.items():
-            self.set_gate(signal, gate)
+            self.set_gate(signal, SHUT if signal in self.unfelt else gate)
         for sensor in self._objects:
-            if sensor.name not in NEEDED:
-                sensor.rest(resting=not any(gates[signal].open for signal in sensor.signals))
+            self._rest(sensor)
+
+    def _rest(self, sensor: Sensor) -> None:
+        if sensor.name not in NEEDED:
+            felt = (signal for signal in sensor.signals if signal not in self.unfelt)
+            sensor.rest(resting=not any(self._wanted[signal].open for signal in felt))
+
+    def shed(self, sensor: Sensor, reason: str) -> None:
+        """Feel nothing by a sensor until `restore`, whatever rules want."""
+        sensor.reason = reason
+        self.unfelt |= set(sensor.signals)
+        self._set_again(sensor)
+
+    def restore(self, sensor: Sensor) -> None:
+        """Feel by it again what rules want."""
+        sensor.reason = ""
+        self.unfelt -= set(sensor.signals)
+        self._set_again(sensor)
+
+    def _set_again(self, sensor: Sensor) -> None:
+        for signal in sensor.signals:
+            self.set_gate(signal, SHUT if signal in self.unfelt else self._wanted[signal])
+        self._rest(sensor)
+
+    @property
+    def own(self) -> Sequence[Sensor]:
+        """Those that are BPF objects, and feel."""
+        return [sensor for sensor in self._objects if not sensor.reason]
 
     def set_gate(self, signal: str, gate: Gate) -> None:
         """What the kernel lets through for one signal."""

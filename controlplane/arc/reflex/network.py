@@ -36,6 +36,7 @@ _NUMBER: Final = struct.Struct("=i")
 _ID: Final = struct.Struct("=Q")
 _LEVEL: Final = struct.Struct(">I")
 _HANDLE: Final = struct.Struct("=I")
+ENCODING: Final = "its messages are being encoded, which takes a moment"
 FORBIDDEN: Final = "its network is not the arc's own: that takes CAP_SYS_PTRACE and CAP_SYS_ADMIN"
 TAKEN: Final = "the interface has a queueing discipline already"
 LOST: Final = frozenset({errno.ENOENT, errno.EINVAL})
@@ -47,7 +48,7 @@ class Prepared:
 
     def __init__(self) -> None:
         self.messages: dict[Order, Messages] = {}
-        self.missing = "its messages are being encoded"
+        self.missing = ENCODING
         """Why there are none for a step."""
 
 

@@ -41,6 +41,8 @@ def step_in(request: pb.TriggerRequest) -> Step:
     for key in NOT_SETTINGS.intersection(request.settings):
         raise bad_field("settings", f"`{key}` is no setting of an act by hand")
     value: dict[str, object] = {"act": request.act, **request.settings}
+    if "allow" in request.settings:
+        value["allow"] = request.settings["allow"].split(",")
     if request.for_ns:
         value["for"] = f"{request.for_ns}ns"
     try:

@@ -115,6 +115,9 @@ def policy(rule: rules.Rule) -> pb.Policy:
         where=rule.where,
         mode=MODES[rule.mode],
         origin=rule.origin,
+        quiet_ns=rule.quiet_ns,
+        on_loss=rule.on_loss or "",
+        protect=rule.protect,
     )
     match rule.test:
         case rules.Rate(interval_ns=interval_ns, burst=burst):
@@ -241,8 +244,8 @@ def _step(
             more = _intent(record, told.wall_ns - record.time_ns)
         case records.Outcome(ok=ok, error=error, detail=detail):
             more = pb.ReflexStep(kind=pb.ReflexStep.KIND_OUTCOME, ok=ok, error=error, detail=detail)
-        case records.Effect():
-            more = pb.ReflexStep(kind=pb.ReflexStep.KIND_EFFECT)
+        case records.Effect(error=error):
+            more = pb.ReflexStep(kind=pb.ReflexStep.KIND_EFFECT, ok=not error, error=error)
         case records.Undo():
             more = _undo(record)
         case records.GuardRefused():

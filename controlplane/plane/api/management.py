@@ -187,6 +187,16 @@ class Management:
         done = await self._do(lambda id_: frames.UndoActs(id=id_, trace_id=trace_id, actor=_actor()))
         return pb.UndoResponse(undone=done.changed)
 
+    async def CloseBreaker(
+        self, request: pb.CloseBreakerRequest, context: Context
+    ) -> pb.CloseBreakerResponse:
+        """Has the arc close a breaker."""
+        if not request.node and not request.policy:
+            raise bad_field("whose", "say whose breaker: a policy's or the node's")
+        rule = "" if request.node else request.policy
+        await self._do(lambda id_: frames.CloseBreaker(id=id_, rule=rule, actor=_actor()))
+        return pb.CloseBreakerResponse()
+
     async def _status(self) -> frames.Status:
         return await self._arc.ask_for(frames.Status, lambda id_: frames.GetStatus(id=id_))
 

@@ -162,9 +162,9 @@ EVENTS: Final = (
     ),
     EventKind(
         events.EFFECT,
-        "INFO",
-        "the kernel has confirmed the act; in the span of the intent",
-        (events.RULE_NAME, events.ACT_NAME, events.EVENT_AGE_NS),
+        "INFO, WARN where it was not seen",
+        "the kernel has confirmed the act, or has not in 5 s; in the span of the intent",
+        (events.RULE_NAME, events.ACT_NAME, events.EVENT_AGE_NS, events.DETAIL),
     ),
     EventKind(
         events.UNDO,
@@ -236,6 +236,8 @@ EVENTS: Final = (
         "a policy, or all of the node, did too much that cannot be undone, and may only observe",
         (),
     ),
+    EventKind(events.SENSOR_SHED, "WARN", "the arc used too much CPU, and feels by one sensor less", ()),
+    EventKind(events.SENSOR_RESTORED, "INFO", "there is room again for a sensor that was shed", ()),
     EventKind(events.BREAKER_CLOSED, "INFO", "a breaker was closed, with a new budget", (events.ACTOR,)),
     EventKind(
         events.AUDIT,

@@ -139,6 +139,10 @@ def _effect(record: records.Effect) -> Event:
         events.ACT_NAME: record.act,
         events.EVENT_AGE_NS: record.time_ns - record.event_ns,
     }
+    if record.error:
+        attributes[events.DETAIL] = record.error
+        body = f"{record.rule}: {record.act} was not seen to take effect"
+        return _told(record, events.EFFECT, "warn", body, attributes)
     return _told(record, events.EFFECT, "info", f"{record.rule}: {record.act} took effect", attributes)
 
 

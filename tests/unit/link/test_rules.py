@@ -166,6 +166,11 @@ def test_taken(rule: Rule) -> None:
         ),
         ({"cooldown_ns": -1}, "spec.cooldown"),
         ({"cooldown_ns": MAX_SPAN_NS + 1}, "spec.cooldown"),
+        ({"quiet_ns": 0}, "spec.quiet"),
+        ({"quiet_ns": MAX_SPAN_NS + 1}, "spec.quiet"),
+        ({"signal": "psi.memory", "quiet_ns": 4 * NS}, "spec.quiet"),
+        ({"protect": ("x",) * 33}, "spec.protect"),
+        ({"protect": ("",)}, "spec.protect[0]"),
     ],
 )
 def test_refused(fields: dict[str, Any], at: str) -> None:

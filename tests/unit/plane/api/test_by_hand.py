@@ -1,14 +1,19 @@
 """Acts by hand over the API: what a request becomes, who may ask, whose trace it is."""
 
+from pathlib import Path
+
 import pytest
 
 from controlplane.client import Client, InvalidError, RefusedError
 from controlplane.link import frames
 from controlplane.link.amounts import Amount
+from controlplane.link.reach import Network
 from controlplane.link.rules import NS, Step
 from controlplane.plane.api.by_hand import Parent, in_other_words, parent_in
 from controlplane.wire import management_pb2 as pb
-from tests.unit.plane.served import Served
+from controlplane.wire.methods import Role
+from tests.unit.plane.loop import LoopThread
+from tests.unit.plane.served import Served, served
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
@@ -42,6 +47,13 @@ def test_settings_are_those_of_a_policy(client: Client, plane: Served) -> None:
     assert asked(plane).step == Step("kill", grace_ns=2 * NS)
 
 
+def test_networks_are_parted_by_commas(client: Client, plane: Served) -> None:
+    settings = {"allow": "10.0.0.0/8,fd00::/8"}
+    client.trigger(pb.TriggerRequest(act="quarantine", cgroup="/a", for_ns=NS, settings=settings))
+    networks = (Network(bytes([10, 0, 0, 0]), 8), Network(b"\xfd" + bytes(15), 8))
+    assert asked(plane).step == Step("quarantine", for_ns=NS, allow=networks)
+
+
 def test_dry(client: Client, plane: Served) -> None:
     request = pb.TriggerRequest(act="freeze", cgroup="/protected", for_ns=NS, dry_run=True)
     answer = client.trigger(request)
@@ -51,6 +63,23 @@ def test_dry(client: Client, plane: Served) -> None:
 def test_a_guard_that_refuses(client: Client) -> None:
     with pytest.raises(RefusedError, match="forbidden by the guard protected"):
         client.trigger(pb.TriggerRequest(act="freeze", cgroup="/protected", for_ns=NS))
+
+
+def test_an_operator_may_do_what_can_be_undone(loop: LoopThread, tmp_path: Path) -> None:
+    with served(loop, tmp_path, Role.OPERATOR) as plane, Client(plane.target) as client:
+        assert client.trigger(pb.TriggerRequest(act="freeze", cgroup="/storm", for_ns=NS)).trace_id
+        assert not client.trigger(pb.TriggerRequest(act="kill", cgroup="/storm", dry_run=True)).trace_id
+        with pytest.raises(RefusedError, match="kill cannot be undone: it needs the role admin"):
+            client.trigger(pb.TriggerRequest(act="kill", cgroup="/storm"))
+        asked = [one.step.act for one in plane.responder.commands if isinstance(one, frames.Trigger)]
+        assert asked == ["freeze", "kill"]
+
+
+def test_a_viewer_may_not_even_ask(loop: LoopThread, tmp_path: Path) -> None:
+    with served(loop, tmp_path, Role.VIEWER) as plane, Client(plane.target) as client:
+        with pytest.raises(RefusedError, match="operator"):
+            client.trigger(pb.TriggerRequest(act="freeze", cgroup="/storm", for_ns=NS, dry_run=True))
+        assert plane.responder.commands == []
 
 
 @pytest.mark.parametrize(
