@@ -2,16 +2,16 @@
 
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from controlplane.arc.kernel.placements import PLACES
 from controlplane.arc.status import rules_page
 from controlplane.link.records import Change, Effect, Finding, GuardRefused, Intent, Outcome, Undo
 from controlplane.link.rules import NS, Rate, Rule, Scope, Step
-from tests.kernel.conftest import FORKER, TestCgroup, Turned, await_until, fork_in, fork_rule
+from tests.kernel.conftest import FORKER, TestCgroup, Turned, fork_in, fork_rule
 from tests.kernel.test_deny import AGAIN, Asker, denials, socket
 from tests.patience import patient
 
@@ -151,8 +151,7 @@ def test_the_daemon_itself_is_let_be(turn: Turn, cgroup: TestCgroup) -> None:
 
 
 def test_its_breaker_opens_and_closes_by_command(turn: Turn, cgroup: TestCgroup) -> None:
-    turned = turn(kill_rule(cgroup), breaker_acts=2, breaker_window_s=3)
-    begun = time.monotonic()
+    turned = turn(kill_rule(cgroup), breaker_acts=2, breaker_window_s=3600)
     for _ in range(2):
         culprit = cgroup.run(*TWICE)
         go_on(culprit)
@@ -167,11 +166,15 @@ def test_its_breaker_opens_and_closes_by_command(turn: Turn, cgroup: TestCgroup)
     turned.turn_until(lambda: ("kill", "observed") in turned.arc.engine.steps)
     turned.arc.engine.breaker.close("test-exec")
     turned.arc._put_rules_in_force()
-    # Those of the node count on.
-    await_until(lambda: time.monotonic() > begun + 4, 5)
-    culprit = cgroup.run(*TWICE)
-    go_on(culprit)
-    assert culprit.wait(patient(5)) == -signal.SIGKILL
+    placements = turned.arc._in_kernel._placements
+    assert placements is not None
+    assert placements.breaker(turned.arc._in_kernel._seats["test-exec"].at).taken == 0
+    refused_by_the_node = cgroup.run(*TWICE)
+    go_on(refused_by_the_node)
+    turned.turn_until(lambda: len(turned.of(GuardRefused)) == 2)
+    assert turned.of(GuardRefused)[1].guard == "breaker"
+    assert placements.breaker(PLACES).open == 1
+    assert refused_by_the_node.poll() is None
 
 
 def test_cooldown_holds_there_too(turn: Turn, cgroup: TestCgroup) -> None:

@@ -10,6 +10,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from controlplane.link.frames import Changed, Done, Ping, Reply
+from tests.patience import patient
 from tests.plane.kubelet import probe
 from tests.plane.running import Running, node, plane
 from tests.unit.plane.api import raw_http2
@@ -126,6 +127,6 @@ def test_one_watcher_hears_within_milliseconds() -> None:
                 arc_is(running, serving=serving)
                 await watch.read()
                 took.append(time.perf_counter() - begin)
-            assert sorted(took)[10] < 0.02
+            assert sorted(took)[10] < patient(0.02)
 
     run(scenario)
