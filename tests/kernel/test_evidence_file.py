@@ -75,7 +75,7 @@ def test_a_folder_that_was_replaced_by_a_link_is_not_written_to(
     elsewhere.mkdir(mode=0o700)
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "evidence").symlink_to(elsewhere)
-    turned = turn(fork_rule(cgroup, Step("evidence")))
+    turned = turn(fork_rule(cgroup, Step("evidence"), cooldown_ns=60 * NS))
     fork_in(cgroup.run(*FORKER), 5)
     assert not turned.await_record(Outcome).ok
     assert list(elsewhere.iterdir()) == []
@@ -86,7 +86,7 @@ def test_the_oldest_are_deleted_and_counted(turn: Turn, cgroup: TestCgroup, tmp_
     folder.mkdir(parents=True, mode=0o700)
     for number in range(MAX_FILES + 2):
         (folder / f"2026{number:04}.txt").touch()
-    turned = turn(fork_rule(cgroup, Step("evidence")))
+    turned = turn(fork_rule(cgroup, Step("evidence"), cooldown_ns=60 * NS))
     fork_in(cgroup.run(*FORKER), 5)
     turned.await_record(Outcome)
     assert len(files(turned)) == MAX_FILES
