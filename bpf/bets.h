@@ -36,7 +36,7 @@ static __always_inline u32 take_slot(struct value_stream *stream)
 	struct bet *blank = LOOKUP(bets, &zero);
 
 	if (!blank || POP(free_slots, &slot)) {
-		count(COUNTER_LOST_SLOTS, 1);
+		count_loss(COUNTER_LOST_SLOTS);
 		return 0;
 	}
 	UPDATE(bets, &slot, blank);

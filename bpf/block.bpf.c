@@ -70,7 +70,7 @@ HOOK1(block_rq_issue, void *, first)
 	issue.since = bpf_ktime_get_ns();
 	issue.cgroup = issuer_of((struct request *)at);
 	if (UPDATE(issued, &at, &issue))
-		count(COUNTER_LOST_STORAGE, 1);
+		count_loss(COUNTER_LOST_STORAGE);
 }
 
 /* An entry goes with the request even when no gate is open: its address will be that of another. */

@@ -55,7 +55,7 @@ static __always_inline void queue(struct task_struct *task)
 	if (READ(task, flags) & LEFT_OUT || !gate_of(SIGNAL_CPU_RUNQ_DELAY))
 		return;
 	if (TASK_SET(queued, task, now))
-		count(COUNTER_LOST_STORAGE, 1);
+		count_loss(COUNTER_LOST_STORAGE);
 }
 
 HOOK1(sched_wakeup, struct task_struct *, task)

@@ -14,7 +14,7 @@
 #define BET_SLOTS 10240
 #define OWN_PROCESSES 2
 #define PLACES 16
-#define BREAKER_TIMES 32
+#define BREAKER_TIMES 1024
 
 /* Of `open` of a gate. */
 #define GATE_OPEN 1
@@ -245,6 +245,7 @@ enum counter {
 	COUNTER_LOST_STREAMS, /* events of a stream for which the map had no room */
 	COUNTER_LOST_STORAGE, /* beginnings whose time could not be kept until their end */
 	COUNTER_LOST_SLOTS,   /* values of a stream for whose bets there was no room */
+	COUNTER_LAST_LOSS,    /* no count: when any of those four last rose, in monotonic nanoseconds */
 	COUNTERS,
 };
 

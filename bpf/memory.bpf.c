@@ -20,7 +20,7 @@ static __always_inline void begin(void)
 	u64 now = bpf_ktime_get_ns();
 
 	if (gate_of(SIGNAL_MEMORY_RECLAIM_STALL) && UPDATE(reclaiming, &thread, &now))
-		count(COUNTER_LOST_STORAGE, 1);
+		count_loss(COUNTER_LOST_STORAGE);
 }
 
 static __always_inline void end(void *ctx)

@@ -95,16 +95,24 @@ static __always_inline u32 deny_cgroup(struct placed *policy, u64 cgroup, struct
 	return error && error != -EEXIST ? OUTCOME_BUDGET : OUTCOME_DONE;
 }
 
-/* First there is room to tell of it: nothing is done that would not be told. */
+/* First there is room to tell of it, for nothing is done that would not be told; what is told comes last. */
 static __always_inline void act(struct placed *policy, u32 at, struct standing *standing, u32 signal,
 				u64 value, u64 cgroup, struct task_struct *task, u64 now)
 {
 	struct event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
+	u64 decided, acted;
+	u32 outcome;
 
 	if (!event) {
 		count(COUNTER_LOST_RING, 1);
 		return;
 	}
+	decided = bpf_ktime_get_ns();
+	if (policy->act == ACT_KILL)
+		outcome = kill_current(policy, at, task, now);
+	else
+		outcome = deny_cgroup(policy, cgroup, task);
+	acted = bpf_ktime_get_ns();
 	__builtin_memset(event, 0, sizeof(*event));
 	about_task(event, task);
 	event->key = event->cgroup = cgroup;
@@ -115,10 +123,9 @@ static __always_inline void act(struct placed *policy, u32 at, struct standing *
 	event->kind = EVENT_ACTED;
 	event->cpu = bpf_get_smp_processor_id();
 	event->time_ns = now;
-	event->culprit = bpf_ktime_get_ns();
-	event->weight = policy->act == ACT_KILL ? kill_current(policy, at, task, now)
-						: deny_cgroup(policy, cgroup, task);
-	event->since_ns = bpf_ktime_get_ns();
+	event->culprit = decided;
+	event->since_ns = acted;
+	event->weight = outcome;
 	bpf_ringbuf_submit(event, 0);
 	count(COUNTER_EMITTED, 1);
 }

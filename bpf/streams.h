@@ -52,6 +52,17 @@ static __always_inline void count(u32 what, u64 by)
 		*slot += by;
 }
 
+/* Something was felt and cannot be told. */
+static __always_inline void count_loss(u32 what)
+{
+	u32 last = COUNTER_LAST_LOSS;
+	u64 *slot = LOOKUP(counters, &last);
+
+	count(what, 1);
+	if (slot)
+		*slot = bpf_ktime_get_ns();
+}
+
 /* The gate of a signal, NULL while it is closed. */
 static __always_inline struct gate *gate_of(u32 signal)
 {
@@ -108,7 +119,7 @@ static __always_inline void emit(void *ctx, struct event *event, u8 kind, u64 no
 	event->kind = kind;
 	event->cpu = bpf_get_smp_processor_id();
 	if (OUTPUT(ctx, events, event))
-		count(COUNTER_LOST_RING, 1);
+		count_loss(COUNTER_LOST_RING);
 	else
 		count(COUNTER_EMITTED, 1);
 }
@@ -220,7 +231,7 @@ static __always_inline void count_weighted(void *ctx, u32 signal, u64 of, u32 we
 	now = bpf_ktime_get_ns();
 	stream = count_stream_of(&key, now);
 	if (!stream) {
-		count(COUNTER_LOST_STREAMS, 1);
+		count_loss(COUNTER_LOST_STREAMS);
 		return;
 	}
 	__sync_fetch_and_add(&stream->total, weight);
@@ -359,7 +370,7 @@ static __always_inline void value_weighted(void *ctx, u32 signal, u64 of, u64 va
 	key.signal = signal;
 	stream = value_stream_of(&key);
 	if (!stream) {
-		count(COUNTER_LOST_STREAMS, 1);
+		count_loss(COUNTER_LOST_STREAMS);
 		return;
 	}
 	__sync_fetch_and_add(&stream->total, weight);

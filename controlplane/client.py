@@ -143,9 +143,19 @@ class Client:
         """Sets the mode of the daemon, or of one policy."""
         return self._call("SetMode", pb.SetModeRequest(mode=mode, policy=policy), pb.SetModeResponse)
 
+    def trigger(self, request: pb.TriggerRequest, traceparent: str = "") -> pb.TriggerResponse:
+        """Does one act by hand, below the span that `traceparent` (W3C) names. Raises RefusedError, too."""
+        metadata = (("traceparent", traceparent),) if traceparent else ()
+        return self._call("Trigger", request, pb.TriggerResponse, metadata)
+
     def undo(self, trace_id: str) -> pb.UndoResponse:
         """Undoes what one reflex has in force."""
         return self._call("Undo", pb.UndoRequest(trace_id=trace_id), pb.UndoResponse)
+
+    def close_breaker(self, policy: str = "") -> pb.CloseBreakerResponse:
+        """Lets a policy act again, or without one the node."""
+        request = pb.CloseBreakerRequest(policy=policy) if policy else pb.CloseBreakerRequest(node=True)
+        return self._call("CloseBreaker", request, pb.CloseBreakerResponse)
 
     def undo_all(self) -> pb.UndoResponse:
         """Undoes everything in force."""
@@ -166,10 +176,12 @@ class Client:
         with _translated(self._target):
             yield from call
 
-    def _call(self, name: str, request: Message, kind: type[M]) -> M:
+    def _call(
+        self, name: str, request: Message, kind: type[M], metadata: tuple[tuple[str, str], ...] = ()
+    ) -> M:
         stub = self._channel.unary_unary(_path(name), type(request).SerializeToString, kind.FromString)
         with _translated(self._target):
-            return stub(request, timeout=self._timeout_s)
+            return stub(request, timeout=self._timeout_s, metadata=metadata)
 
     def _pages(self, name: str, ask: Callable[[str], Message], kind: type[P]) -> Iterator[P]:
         page = self._call(name, ask(""), kind)

@@ -5,7 +5,7 @@ command names a file or a program.
 """
 
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable, Mapping
 from typing import assert_never
 
 import msgspec
@@ -15,10 +15,12 @@ from controlplane.arc.reflex.journal import Journal
 from controlplane.arc.reflex.taking_up import TakingUp
 from controlplane.arc.rulebook import RuleBook
 from controlplane.arc.status import StreamReader, rules_page
+from controlplane.arc.triggering import Triggering
 from controlplane.link.faults import problems
 from controlplane.link.frames import (
     ApplyRule,
     Audited,
+    CloseBreaker,
     Command,
     DeleteRule,
     Done,
@@ -32,6 +34,7 @@ from controlplane.link.frames import (
     SegmentMoved,
     SetMode,
     Status,
+    Trigger,
     UndoActs,
 )
 from controlplane.link.placing import misplaced
@@ -47,18 +50,20 @@ class Commands:
         engine: TakingUp,
         journal: Journal,
         streams: StreamReader,
-        signals: Container[str],
-        missing: dict[str, str],
+        signals: Mapping[str, str],
+        triggering: Triggering,
         status: Callable[[], Status],
         changed: Callable[[str, str, str], None],
     ) -> None:
+        """`signals`: those there are, each with the reason why it is not felt, empty where it is."""
         self._book = book
         self._engine = engine
         self._journal = journal
         self._auditing = Auditing(journal.must_append)
         self._streams = streams
         self._signals = signals
-        self._missing = missing
+        self._missing = {name: reason for name, reason in signals.items() if reason}
+        self._triggering = triggering
         self._status = status
         self._changed = changed
 
@@ -69,19 +74,18 @@ class Commands:
                 return self._status()
             case Ping():
                 return Done()
-            case ListStreams():
-                return self._streams.page(max(0, command.offset))
-            case ListRules():
-                budgets = self._streams.budgets(time.monotonic_ns())
-                return rules_page(self._book, self._engine, budgets, self._missing, max(0, command.offset))
+            case ListStreams() | ListRules():
+                return self._list(command)
             case SegmentMoved():
                 return Done(changed=int(self._journal.moved(command.segment)))
+            case Trigger():
+                return self._triggering.answer(command)
             case Audited() | Noticed():
                 return self._auditing.tell(command)
             case _:
                 return self._change(command)
 
-    def _change(self, command: ApplyRule | DeleteRule | SetMode | UndoActs) -> Result:
+    def _change(self, command: ApplyRule | DeleteRule | SetMode | UndoActs | CloseBreaker) -> Result:
         match command:
             case ApplyRule():
                 return self._apply(command)
@@ -91,8 +95,17 @@ class Commands:
                 return self._set_mode(command)
             case UndoActs():
                 return self._undo(command)
+            case CloseBreaker():
+                return self._close_breaker(command)
             case _:
                 assert_never(command)
+
+    def _list(self, command: ListStreams | ListRules) -> Result:
+        offset = max(0, command.offset)
+        if isinstance(command, ListStreams):
+            return self._streams.page(offset)
+        budgets = self._streams.budgets(time.monotonic_ns())
+        return rules_page(self._book, self._engine, budgets, self._missing, offset)
 
     def _apply(self, command: ApplyRule) -> Result:
         found = problems(command.rule)
@@ -128,7 +141,6 @@ class Commands:
     def _set_mode(self, command: SetMode) -> Result:
         if not command.rule:
             self._engine.mode = command.mode
-            self._engine.breaker.close("")
             self._changed("mode.changed", command.mode, command.actor)
             return Done(changed=1)
         rule = self._book.find(command.rule)
@@ -138,8 +150,14 @@ class Commands:
         if found:
             return Refused("forbidden", f"policy {rule.name!r}: {'; '.join(found)}")
         self._book.set_mode(rule.name, command.mode)
-        self._engine.breaker.close(rule.name)
         self._changed("policy.mode_changed", f"{rule.name}: {command.mode}", command.actor)
+        return Done(changed=1)
+
+    def _close_breaker(self, command: CloseBreaker) -> Result:
+        if not self._engine.breaker.close(command.rule):
+            whose = f"of policy {command.rule!r}" if command.rule else "of the node"
+            return Refused("not_found", f"the breaker {whose} is not open")
+        self._changed("breaker.closed", command.rule or "node", command.actor)
         return Done(changed=1)
 
     def _undo(self, command: UndoActs) -> Result:

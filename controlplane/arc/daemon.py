@@ -15,6 +15,7 @@ from controlplane.arc.commands import Commands
 from controlplane.arc.encoding import Encoding
 from controlplane.arc.errands import Errands
 from controlplane.arc.feeling import Feeling
+from controlplane.arc.guarding import Guarding
 from controlplane.arc.kernel.cgroups import Cgroups, find_mount
 from controlplane.arc.kernel.denials import Denials
 from controlplane.arc.kernel.descriptors import Timer, WallClock, open_signals, read_signal
@@ -34,7 +35,6 @@ from controlplane.arc.monitor.streams import Monitor, Place
 from controlplane.arc.policy_folder import PolicyFolder
 from controlplane.arc.reflex.evidence import Gathering
 from controlplane.arc.reflex.finishing import Finishing, take_back_hooks
-from controlplane.arc.reflex.guards import Breaker, Confirmation, Guards, Protection
 from controlplane.arc.reflex.holdings import Holdings
 from controlplane.arc.reflex.in_kernel import InKernel
 from controlplane.arc.reflex.journal import Journal, read_records
@@ -45,19 +45,20 @@ from controlplane.arc.reflex.taking_up import TakingUp
 from controlplane.arc.rehearsal import rehearse
 from controlplane.arc.rulebook import RuleBook
 from controlplane.arc.runtime import RuntimeFolder
+from controlplane.arc.self_budget import SelfBudget
+from controlplane.arc.triggering import Triggering
 from controlplane.link.config import Config
 from controlplane.link.frames import COMMANDS, ENCODER, Changed, Reply, Status
 from controlplane.link.malformed import MALFORMED
 from controlplane.link.placing import denies
-from controlplane.link.records import Notice
-from controlplane.link.rules import NS, Boot, RuleSet
+from controlplane.link.records import Notice, Reason
+from controlplane.link.rules import Boot, RuleSet
 from controlplane.link.signal_table import write_signals
 
 STORM: Final = 1024
 """Records in one wake-up after which losses are looked for."""
 
-STOP_SECONDS: Final = 5.0
-"""For programs that undo what others did."""
+MODE_CHANGES: Final = frozenset({"mode.changed", "policy.mode_changed"})
 
 Severity = Literal["debug", "info", "warn", "error"]
 
@@ -82,21 +83,23 @@ class Arc:
         self._reaper = Reaper()
         self._denials, self._prepared = Denials(shared=self._sensors.shared()), Prepared()
         self._acts = acts_on(*(self._cgroups, self._watched, self._reaper), self._denials, self._prepared)
-        self._protection = Protection(self._cgroups, boot.config.protect)
         self._book = RuleBook(boot.rules.rules)
         self._monitor = Monitor(self._sensors.numbers)
+        self._guarding = Guarding(
+            *(boot.config, self._folder.fd, self._cgroups, self._sensors, self._monitor)
+        )
         self._policy_error = ""
         self._realtime_missing: list[str] = []
         self.engine, self.journal, self._undone = self._make_engine(boot.rules)
         self._monitor.adapted = self._adapted
         self._bookmaker = Bookmaker(self._sensors.bets)
         self._feeling = Feeling(
-            *(self._cgroups, self._monitor, self.engine, self._protection, self._bookmaker),
+            *(self._cgroups, self._monitor, self.engine, self._guarding.protection, self._bookmaker),
             self._known_signals,
         )
         self._in_kernel = InKernel(
             *(self._sensors.shared(), self._denials, self._monitor, self.engine, self._acts),
-            *(self._protection, boot.config),
+            *(self._guarding.protection, boot.config),
         )
         self._in_kernel.attend(self._feeling)
         self.loop = Loop(self._sensors.open_ring(), self._feeling.must_feel, self._settle)
@@ -120,6 +123,9 @@ class Arc:
         self._gathering = Gathering(
             *(self.engine.held, self._monitor, self._streams.of, self.journal.must_append, breathe)
         )
+        share, records = boot.config.self_budget, self._feeling.records
+        self._self_budget = SelfBudget(share, self._sensors, records, self._notice)
+        self.engine.unfelt = self._sensors.unfelt
         self._commands = self._make_commands()
         self._policies: PolicyFolder | None = None
         self._health: dict[str, tuple[bool, str]] = {}
@@ -160,18 +166,21 @@ class Arc:
         holdings = Holdings()
         sizes = config.journal_head_bytes, config.journal_head_segments
         journal = Journal(self._folder.journal_fd, *sizes, self._folder.gid, holdings.intents)
-        breaker = Breaker(config.breaker_acts, config.breaker_window_s * NS)
         known = self._known_signals
-        guards = Guards(self._protection, Confirmation(self._monitor.must_confirmed), breaker)
-        engine = TakingUp(self._acts, guards, journal, holdings, config.mode, known)
+        engine = TakingUp(self._acts, self._guarding.all, journal, holdings, config.mode, known)
         for record in (*undone, *take_back_hooks(left, rules.rules, engine.jobs)):
             journal.must_append(record)
         return engine, journal, len(undone)
 
     def _make_commands(self) -> Commands:
-        missing = {name: each.reason for each in self._sensors.all if each.reason for name in each.signals}
+        reasons = {name: sensor.reason for sensor in self._sensors.all for name in sensor.signals}
+        signals = dict.fromkeys(self._known_signals, "") | reasons
         return Commands(
-            *(self._book, self.engine, self.journal, self._streams, self._known_signals, missing),
+            *(self._book, self.engine, self.journal, self._streams, signals),
+            Triggering(
+                *(self._cgroups, self._acts, self._guarding.protection, self.engine, self.loop),
+                self._encoding.also,
+            ),
             *(self.status, self._rules_changed),
         )
 
@@ -193,36 +202,25 @@ class Arc:
     def arm(self) -> None:
         """From here on a finding is acted upon."""
         self._watch_policies()
-        self._protect()
+        self._guarding.spare(self._plane.pid, self._denials)
         if self._watched is not None:
             rehearse(self._cgroups, self._watched, self._bookmaker, self._folder.journal_fd)
         for cgroup, path in self._cgroups.walk():
+            self._guarding.protection.born(cgroup, path)
             self._monitor.name(cgroup, path)
         unreadable = self._baselines.restore(time.monotonic_ns())
         self._put_rules_in_force()
         self._armed_ns = time.monotonic_ns()
         self._tell_armed()
+        self._self_budget.begin(self._armed_ns)
         if unreadable:
             self._notice("baselines.unreadable", f"{unreadable}; streams are learned anew", "warn")
         self._settle(0)
 
-    def _protect(self) -> None:
-        self._spare_ourselves()
-        names = self._sensors.shared_map("protected_names", 16, 1)
-        for name in self._protection.names:
-            names.must_update(name.encode()[:15].ljust(16, b"\0"), b"\1")
-
-    def _spare_ourselves(self) -> None:
-        own = os.getpid(), self._plane.pid
-        self._protection.scan(own)
-        self._denials.spare(own)
-
     def _tell_armed(self) -> None:
         took_ms = (self._armed_ns - self._started_ns) // 1_000_000
-        told = announcing.news(
-            *(self._sensors, took_ms, self.engine.mode, self._undone, self._realtime_missing)
-        )
-        for name, text, severity, attributes in told:
+        about = self._sensors, took_ms, self.engine.mode, self._undone, self._realtime_missing
+        for name, text, severity, attributes in announcing.news(*about):
             self._notice(name, text, severity, **attributes)
         if self._config.debug:
             announcing.print_logs(self._sensors)
@@ -236,13 +234,16 @@ class Arc:
         if taken >= STORM:
             self._losses.look()
         self.engine.tend()
+        for notice in self._guarding.opened(self.engine, now):
+            self.journal.must_append(notice)
         self._in_kernel.tend()
         self._reaper.tend()
         self._baselines.tend(now)
         self._gathering.tell(now)
         self._errands.tend(now)
-        dues = (self.engine.next_due(), self._errands.next_due(), self._plane.next_start_ns)
-        self._timer.must_arm(min((due for due in dues if due), default=0))
+        self._self_budget.tend(now)
+        dues = self.engine.next_due(), self._errands.next_due(), self._self_budget.next_due()
+        self._timer.must_arm(min((due for due in (*dues, self._plane.next_start_ns) if due), default=0))
         if self.journal.dirty:
             self.journal.dirty = False
             self.journal.tend()
@@ -251,7 +252,7 @@ class Arc:
 
     def _restart_plane(self) -> None:
         self._plane.start()
-        self._spare_ourselves()
+        self._guarding.spare(self._plane.pid, self._denials)
         self._notice("plane.restarted", f"{self._plane.restarts} times so far", "warn")
 
     def _received(self, frame: bytes) -> None:
@@ -295,14 +296,15 @@ class Arc:
             self._rules_changed("policy.reloaded", f"{len(rules.rules)} policies", "")
 
     def _rules_changed(self, name: str, text: str, actor: str) -> None:
-        self._put_rules_in_force()
+        self._put_rules_in_force("mode" if name in MODE_CHANGES else "policy")
         self._notice(name, text, actor=actor)
 
-    def _put_rules_in_force(self) -> None:
+    def _put_rules_in_force(self, reason: Reason = "policy") -> None:
         """Rules that may no longer act lose what they have in force and all further steps."""
         rules = self._book.rules()
         enforced = {rule.name: rule for rule in rules if self.engine.effective_mode(rule) == "enforce"}
-        self._denials.follow(wanted=any(map(denies, enforced.values())))
+        by_hand = any(held.act.name == "deny" for held in self.engine.holdings.all())
+        self._denials.follow(wanted=by_hand or any(map(denies, enforced.values())))
         self.engine.set_rules(rules)
         self._encoding.follow(rules)
         self._monitor.set_rules(rules, self.loop.must_breathe)
@@ -314,7 +316,8 @@ class Arc:
         self._sensors.set_gates(self._in_kernel.opened(gates_for(felt, self._sensors.numbers)))
         for source in self._sources:
             source.follow(felt)
-        self.engine.stop_acting(enforced, "policy" if self.engine.mode == "enforce" else "mode")
+        self._guarding.follow(rules, self._known())
+        self.engine.stop_acting(self.engine.acting(), reason)
 
     def _notice(
         self, name: str, text: str, severity: Severity = "info", **attributes: str | float | bool
@@ -359,8 +362,8 @@ class Arc:
             denials=self._denials.counted(),
             latency=engine.latency.snapshot(time.time_ns() - now),
             breaker_open=tuple(sorted(engine.breaker.open)),
-            in_force=answers.in_force(engine),
-            held=answers.held(engine),
+            in_force=answers.in_force(engine.holdings.all()),
+            held=answers.held(engine.holdings.all()),
             plane_restarts=self._plane.restarts,
             link_dropped=self._plane.dropped,
             journal_records=self.journal.index,
@@ -382,7 +385,7 @@ class Arc:
     def stop(self) -> None:
         """Undo, say so, let the plane finish, detach."""
         undone = self.engine.undo_where(lambda _: True, "stop")
-        self._errands.finish(STOP_SECONDS)
+        self._errands.finish()
         self._losses.look()
         self._notice("arc.stopped", f"took back {undone} acts" if undone else "nothing was in force")
         self._settle(0)

@@ -4,15 +4,27 @@ Rules come from files and from the plane; what is sent to the kernel is only eve
 """
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Literal
+from typing import Final, Literal
 
 from controlplane.arc.children import Child, spawn
 from controlplane.arc.loop import Loop
-from controlplane.arc.reflex.network import Prepared
+from controlplane.arc.reflex.network import ENCODING, Prepared
 from controlplane.link.malformed import MALFORMED
-from controlplane.link.messages import ENCODER, PREPARED, Messages, Order, orders_of
+from controlplane.link.messages import (
+    ENCODER,
+    PREPARED,
+    PREPARED_ACTS,
+    Messages,
+    Order,
+    must_order,
+    orders_of,
+)
 from controlplane.link.rules import Rule, Step
+
+BY_HAND: Final = 16
+"""Steps taken by hand that are remembered when rules change."""
 
 Notice = Callable[[str, str, Literal["info", "error"]], None]
 
@@ -25,16 +37,25 @@ class Encoding:
         self._prepared = prepared
         self._notice = notice
         self._wanted: dict[Order, Step] = {}
+        self._by_hand: deque[Step] = deque(maxlen=BY_HAND)
         self._asked: dict[Order, Step] = {}
         self._output = -1
         self._child: Child | None = None
 
     def follow(self, rules: Iterable[Rule]) -> None:
         """These rules are in force from now on."""
-        self._wanted = orders_of(rules)
+        self._wanted = orders_of(rules) | {must_order(step): step for step in self._by_hand}
         known = self._prepared.messages
         self._prepared.messages = {order: known[order] for order in self._wanted if order in known}
         self._encode()
+
+    def also(self, step: Step) -> None:
+        """Somebody is about to take this step by hand: refused the first time, it is encoded meanwhile."""
+        order = must_order(step)
+        if step.act in PREPARED_ACTS and order not in self._wanted:
+            self._by_hand.append(step)
+            self._wanted[order] = step
+            self._encode()
 
     def _encode(self) -> None:
         """What is missing, or once more when the child under way is done."""
@@ -54,6 +75,7 @@ class Encoding:
             os.close(self._output)
             self._give_up(f"the encoder of messages cannot be started: {error.strerror}")
         else:
+            self._prepared.missing = ENCODING
             self._child = Child(self._loop, pid, self._encoded)
         finally:
             os.close(steps)

@@ -20,6 +20,8 @@ from controlplane.link.rules import NS
 AT_ONCE: Final = 4
 SLACK_NS: Final = 2 * NS
 """A child ends by itself when its time is over; it is killed when it has not."""
+STOP_SECONDS: Final = 5.0
+"""For programs that undo what others did."""
 MAX_REPORT: Final = 64 * 1024
 MODULE: Final = "controlplane.errand"
 
@@ -60,18 +62,18 @@ class Errands:
         dues += [job.until_ns for job in self._jobs.waiting]
         return min(dues, default=0)
 
-    def finish(self, seconds: float) -> None:
+    def finish(self) -> None:
         """While stopping: begin no more acts, but see undos through; what takes longer is killed."""
         for job in [job for job in self._jobs.waiting if isinstance(job, Doing)]:
             self._jobs.waiting.remove(job)
             self._give_up(job, "the daemon stops")
-        end = time.monotonic() + seconds
+        end = time.monotonic() + STOP_SECONDS
         while self._jobs.waiting or self._running:
             self.tend(time.monotonic_ns())
             pid, running = next(iter(self._running.items()))
             if not running.child.wait(max(0.0, end - time.monotonic())):
                 os.kill(pid, signal.SIGKILL)
-                running.child.wait(seconds)
+                running.child.wait(STOP_SECONDS)
             running.child.exited()
 
     def _start(self, job: Job, now_ns: int) -> None:
@@ -133,9 +135,9 @@ def about_of(intent: Intent, finding: Finding | None) -> About:
 
 
 def evidence_name(intent: Intent) -> str:
-    """Sorted by time; no two are the same."""
+    """Sorted by time; begins as the trace does; no two are the same."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    return f"{stamp}-{intent.trace_id.hex()}-{intent.span_id.hex()}.txt"
+    return f"{stamp}-{intent.trace_id.hex()[:8]}-{intent.span_id.hex()}.txt"
 
 
 def _close(job: Job) -> None:

@@ -11,7 +11,8 @@ from controlplane.arc.kernel.sources import Follower
 from controlplane.arc.monitor.bookmaker import Bookmaker
 from controlplane.arc.monitor.streams import Monitor, Place, must_place_number
 from controlplane.arc.reflex.engine import Engine
-from controlplane.arc.reflex.guards import Protection
+from controlplane.arc.reflex.protection import Protection
+from controlplane.arc.reflex.telling import must_text
 from controlplane.link.signals import BY_NAME, Known, Signal
 
 # A member of an enum is found slower than a constant.
@@ -50,6 +51,8 @@ class Feeling:
         self.protected: Callable[[Event, str | None], None] = lambda _event, _path: None
         """Is told of a process that must never be a victim, and of its cgroup."""
         self._events = [0] * events.Signal.SIGNALS
+        self.records = [0] * events.Signal.SIGNALS
+        """Records so far, each of which may stand for many events, by number of the signal."""
         self._others: dict[int, Signal] = {
             monitor.numbers[signal.name]: signal for signal in known.values() if signal.key != "cgroup"
         }
@@ -59,10 +62,12 @@ class Feeling:
         kind = event.kind
         if kind == SIGNAL:
             self._events[event.signal] += event.weight
+            self.records[event.signal] += 1
             place = self._must_place(event)
             if place is not None:
                 self._monitor.must_feel(place, event, self._engine.must_begin)
         elif kind in (BET, SUMMARY):
+            self.records[event.signal] += 1
             self._must_feel_bets(event)
         elif kind == EXIT:
             self._engine.must_confirm(kind, event.pid, event.start_ns, event.time_ns)
@@ -83,7 +88,7 @@ class Feeling:
                 follower.forget(event.cgroup)
         elif kind == PROTECTED:
             path = self._cgroups.path_of(event.cgroup)
-            self._protection.add(event.pid, event.start_ns, path)
+            self._protection.add(event.pid, event.start_ns, must_text(event.comm), path)
             self.protected(event, path)
         elif kind == ACTED:
             self._events[event.signal] += 1
@@ -126,6 +131,7 @@ class Feeling:
         if path is None:
             return None
         place = self._monitor.name(cgroup, path)
+        self._protection.born(cgroup, path)
         self._engine.prepare(place)
         for follower in self.followers:
             follower.born(cgroup, path)

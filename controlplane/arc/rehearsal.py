@@ -21,10 +21,12 @@ from controlplane.arc.kernel.watched import Watched
 from controlplane.arc.monitor.bookmaker import Bookmaker
 from controlplane.arc.monitor.streams import Monitor
 from controlplane.arc.reflex.acts import Act, Freeze, KillProcess, Opened
+from controlplane.arc.reflex.breaker import Breaker
 from controlplane.arc.reflex.engine import Engine
-from controlplane.arc.reflex.guards import Breaker, Confirmation, Guards, Protection
+from controlplane.arc.reflex.guards import Confirmation, Guards, Loss
 from controlplane.arc.reflex.holdings import Holdings
 from controlplane.arc.reflex.journal import Journal
+from controlplane.arc.reflex.protection import Protection
 from controlplane.arc.reflex.values import CgroupValues, Setting
 from controlplane.arc.reflex.victims import Victim
 from controlplane.arc.reflex.weights import must_weight
@@ -93,8 +95,8 @@ class _HeldKill(KillProcess):
 
 
 class _Unprotected(Protection):
-    def must_forbid(self, victim: Victim) -> bool:
-        return False
+    def must_forbid(self, victim: Victim, rule: Rule) -> str:
+        return ""
 
 
 def rehearse(cgroups: Cgroups, watched: Watched, bookmaker: Bookmaker, journal: int) -> None:
@@ -124,7 +126,7 @@ def _walk(cgroups: Cgroups, watched: Watched, bookmaker: Bookmaker, scratch: int
     monitor = Monitor(NUMBERS)
     monitor.set_rules(RULES)
     protection, breaker = _Unprotected(cgroups, ()), Breaker(2 * ROUNDS, NS)
-    guards = Guards(protection, Confirmation(monitor.must_confirmed), breaker)
+    guards = Guards(protection, Confirmation(monitor.must_confirmed), Loss(lambda _signal: 0), breaker)
     journal = Journal(scratch, SCRATCH_BYTES, 2, os.getgid(), tuple)
     engine = Engine(acts, guards, journal, Holdings(), "enforce")
     engine.set_rules(RULES)

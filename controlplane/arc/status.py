@@ -141,15 +141,15 @@ def rules_page(
     return Rules(page, end if end < len(rules) else 0)
 
 
-def held(engine: Engine) -> dict[str, int]:
+def held(holdings: Iterable[InForce]) -> dict[str, int]:
     """Reversible acts not yet undone, by act."""
     counts: dict[str, int] = {}
-    for each in engine.holdings.all():
+    for each in holdings:
         counts[each.act.name] = counts.get(each.act.name, 0) + 1
     return counts
 
 
-def in_force(engine: Engine) -> tuple[ActInForce, ...]:
+def in_force(holdings: Iterable[InForce]) -> tuple[ActInForce, ...]:
     """Reversible acts not yet undone, as many as a frame has room for."""
     return tuple(
         ActInForce(
@@ -162,7 +162,7 @@ def in_force(engine: Engine) -> tuple[ActInForce, ...]:
             since_ns=held.intent.time_ns,
             until_ns=held.intent.until_ns,
         )
-        for held in _first(engine.holdings.all())
+        for held in _first(holdings)
     )
 
 

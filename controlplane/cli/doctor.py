@@ -161,6 +161,8 @@ def _privileges() -> Iterator[Line]:
         (("PERFMON", "SYS_ADMIN"), True, "attach them to tracepoints"),
         (("DAC_READ_SEARCH",), True, "open a cgroup by its id, so that a reused path is never hit"),
         (("KILL",), True, "signal processes of other users"),
+        (("NET_ADMIN",), False, "shape and quarantine"),
+        (("SYS_PTRACE",), False, "shape and quarantine where a cgroup has a network of its own"),
         (("SYS_NICE",), False, "real-time scheduling; give a process its nice value back"),
         (("IPC_LOCK",), False, "keep the daemon's memory from being paged out"),
         (("SYS_RESOURCE",), False, "raise limits; PSI windows that are no multiple of 2 s"),

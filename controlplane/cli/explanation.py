@@ -12,7 +12,8 @@ from typing import Final
 from controlplane.cli import chance
 from controlplane.cli.drawing import Bar, histogram, plot
 from controlplane.cli.show import duration, microseconds, table
-from controlplane.cli.words import finding_words, quantity, timeline, victim_words
+from controlplane.cli.words import finding_words, quantity, reflex_policy, timeline, victim_words
+from controlplane.link.rules import BY_HAND
 from controlplane.wire import management_pb2 as pb
 
 WIDTH: Final = 100
@@ -29,6 +30,9 @@ def explanation(explained: pb.ExplainResponse) -> Iterator[str]:
     yield from _section("what was done", steps)
     if explained.HasField("evidence") and reflex.HasField("finding"):
         yield from _evidence(reflex.finding, explained.evidence)
+    elif reflex_policy(reflex) == BY_HAND:
+        yield ""
+        yield "nothing led to it: somebody asked for it"
     else:
         yield ""
         yield "what led to it is not known: findings came too fast, or it is no longer kept"

@@ -24,7 +24,9 @@ RINGBUF: Final = 27
 CAPABILITIES: Final = {
     "DAC_READ_SEARCH": 2,
     "KILL": 5,
+    "NET_ADMIN": 12,
     "IPC_LOCK": 14,
+    "SYS_PTRACE": 19,
     "SYS_ADMIN": 21,
     "SYS_NICE": 23,
     "SYS_RESOURCE": 24,

@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
         return Exit.DONE
     head = (
         *("POLICY", "MODE", "FINDINGS", "SIGNAL", "FIRES AT", "STREAMS", "TESTS/S", "PER FALSE ALARM"),
-        *("LADDER", "WHERE", "FROM", "STATE"),
+        *("LADDER", "ON LOSS", "WHERE", "FROM", "STATE"),
     )
     print(show.table(head, map(_row, found)))
     return Exit.DONE
@@ -49,6 +49,11 @@ def _budget(status: pb.PolicyStatus) -> tuple[str, str]:
     return f"{status.tests_per_second:,.3g}", f"{status.tests_per_alarm:,.0f}"
 
 
+def _on_loss(policy: pb.Policy) -> str:
+    """What it may do while events are being lost."""
+    return {"closed": "nothing", "open": "as ever"}.get(policy.on_loss, "what can be undone")
+
+
 def _row(status: pb.PolicyStatus) -> tuple[object, ...]:
     policy = status.policy
     return (
@@ -60,6 +65,7 @@ def _row(status: pb.PolicyStatus) -> tuple[object, ...]:
         status.streams,
         *_budget(status),
         ladder_words(policy),
+        _on_loss(policy),
         status.where,
         policy.origin,
         status.reason or ("breaker open" if status.breaker_open else "armed"),

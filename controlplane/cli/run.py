@@ -6,6 +6,7 @@ Until the exec nothing is started, created or locked; after it this process hold
 import argparse
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NoReturn
 
@@ -19,6 +20,7 @@ from controlplane.link.account import AccountError, account, group, require_reac
 from controlplane.link.config import Config
 from controlplane.link.rules import Boot, RuleSet
 from controlplane.link.signals import known_with
+from controlplane.plane.telemetry.settings import SettingsError, destination, with_environment
 from controlplane.policy import settings
 from controlplane.policy.compile import compile_folder
 from controlplane.policy.load import load_config
@@ -59,6 +61,7 @@ def run(args: argparse.Namespace) -> NoReturn:
     sensors = user_sensors(Path(config.sensors_dir))
     known = known_with(signal for sensor in sensors for signal in sensor.signals)
     rules = compile_folder(Path(config.policies), known, defaults=config.default_policies)
+    check_export(config, os.environ)
     check_host(config)
     become_arc(Boot(config=resolved(config), rules=RuleSet(rules=rules), sensors=sensors))
 
@@ -90,6 +93,17 @@ def is_journald() -> bool:
     """Whether systemd reads standard error, see systemd.exec(5); it may be redirected since."""
     stream = os.fstat(2)
     return os.environ.get("JOURNAL_STREAM") == f"{stream.st_dev}:{stream.st_ino}"
+
+
+def check_export(config: Config, environ: Mapping[str, str]) -> None:
+    """Where records go can be meant, the environment included. Raises CliError."""
+    try:
+        export = with_environment(config, environ).export
+        if export.endpoint:
+            destination(export)
+    except SettingsError as error:
+        hint = "see Logs in docs/operations.md"
+        raise CliError(str(error), hint, Exit.BAD_POLICY) from None
 
 
 def check_host(config: Config) -> None:

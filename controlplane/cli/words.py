@@ -69,11 +69,13 @@ def step_words(step: pb.ReflexStep) -> str:
     match step.kind:
         case Step.KIND_INTENT:
             act = f"would {step.act}" if step.mode == pb.MODE_OBSERVE else step.act
-            return f"{act} {victim_words(step.victim)}{_changes_words(step)}"
+            who = f", asked for by {step.actor}" if step.actor else ""
+            return f"{act} {victim_words(step.victim)}{_changes_words(step)}{who}"
         case Step.KIND_OUTCOME:
-            return f"{step.act} done" if step.ok else f"{step.act} failed: {step.error}"
+            detail = f" ({step.detail})" if step.detail else ""
+            return f"{step.act} done{detail}" if step.ok else f"{step.act} failed: {step.error}{detail}"
         case Step.KIND_EFFECT:
-            return f"{step.act} in effect"
+            return f"{step.act} not seen to take effect" if step.error else f"{step.act} in effect"
         case Step.KIND_UNDO:
             who = f" by {step.actor}" if step.actor else ""
             came_of_it = LEFT.get(step.error, "") if step.ok else f", failed: {step.error}"
@@ -167,9 +169,17 @@ def rate(interval_ns: int) -> str:
 def ladder_words(policy: pb.Policy) -> str:
     """The acts of a policy, from mild to final, and what must confirm those that cannot be undone."""
     ladder = ", ".join(_rung_words(rung) for rung in policy.ladder)
+    if any(_outlasts(rung, policy.quiet_ns) for rung in policy.ladder):
+        ladder += f"; over after {duration(policy.quiet_ns)} of quiet"
     return (
         f"{ladder}; {_confirmation_words(policy.confirmation)}" if policy.HasField("confirmation") else ladder
     )
+
+
+def _outlasts(rung: pb.Rung, quiet_ns: int) -> bool:
+    """A frozen victim is quiet in any case, so that a freeze lasts its time."""
+    lasts_ns = 0 if rung.act == "freeze" else rung.for_ns
+    return rung.after_ns + lasts_ns > quiet_ns > 0
 
 
 def _confirmation_words(confirmation: pb.Confirmation) -> str:

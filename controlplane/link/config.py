@@ -116,9 +116,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Account of the plane; empty: `reflexarc` where it exists, else uid 60999."""
     protect: tuple[str, ...] = ()
     """Executable names protected besides the built-in ones."""
-    breaker_acts: Annotated[int, Meta(ge=1)] = 5
+    breaker_acts: Annotated[int, Meta(ge=1, le=1000)] = 5
     """Irreversible acts allowed per `breaker_window_s` on this node and for each policy."""
     breaker_window_s: Annotated[int, Meta(ge=1)] = 60
+    self_budget: Annotated[int, Meta(ge=100, le=10_000)] = 500
+    """Of one CPU, in hundredths of a percent, written `5%`. Beyond it, over 10 s, the arc feels less."""
     journal_head_bytes: Annotated[int, Meta(ge=512 * 1024, le=64 * 1024 * 1024)] = 1024 * 1024
     """Size of one segment on tmpfs; all acts in force must fit into one."""
     journal_head_segments: Annotated[int, Meta(ge=2, le=1024)] = 16

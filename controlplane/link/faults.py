@@ -4,15 +4,15 @@ from collections.abc import Iterator
 from typing import NamedTuple, assert_never
 
 from controlplane.link.amounts import Misfit, misfits
-from controlplane.link.config import Mode
+from controlplane.link.globs import wrong_protected, wrong_scope
 from controlplane.link.hooks import hook_misfits
 from controlplane.link.reach import unreachable
 from controlplane.link.rules import (
     DENIABLE,
     IRREVERSIBLE,
+    LEAST_PSI_QUIET_NS,
+    LEAST_QUIET_NS,
     MAX_ALLOWED_NS,
-    MAX_GLOB,
-    MAX_GLOBS,
     MAX_GRACE_NS,
     MAX_LADDER,
     MAX_LEVEL,
@@ -27,7 +27,6 @@ from controlplane.link.rules import (
     Rare,
     Rate,
     Rule,
-    Scope,
     Step,
     Test,
     is_learned,
@@ -53,12 +52,13 @@ def problems(rule: Rule) -> list[str]:
 def faults(rule: Rule) -> Iterator[Fault]:
     """The same as `problems`, with place and hint apart."""
     yield from _name_faults(rule)
-    yield from _scope_faults(rule.scope, rule.mode)
+    yield from _named_faults(rule)
     yield from _test_faults(rule.test)
     yield from _ladder_faults(rule)
     yield from _confirm_faults(rule)
     if not 0 <= rule.cooldown_ns <= MAX_SPAN_NS:
         yield Fault("spec.cooldown", "must be between 0s and 7d")
+    yield from _quiet_faults(rule)
 
 
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
@@ -79,41 +79,21 @@ def _is_signal(name: str) -> bool:
     return 1 <= len(name) <= 63 and _SIGNAL.issuperset(name)
 
 
-def _scope_faults(scope: Scope, mode: Mode) -> Iterator[Fault]:
-    at = "spec.scope"
-    if scope.node and scope.cgroups:
-        yield Fault(at, "has both `node` and `cgroups`", "`node: true` is every cgroup already")
-    if len(scope.cgroups) > MAX_GLOBS:
-        yield Fault(f"{at}.cgroups", f"has more than {MAX_GLOBS} globs")
-    for index, glob in enumerate(scope.cgroups[:MAX_GLOBS]):
-        yield from _glob_faults(f"{at}.cgroups[{index}]", glob)
-        if mode == "enforce" and _names_every_cgroup(glob):
-            yield Fault(
-                f"{at}.cgroups[{index}]",
-                "names no cgroup in particular, and the policy enforces",
-                "name part of a path, or write `scope: {node: true}` to act anywhere on this node",
-            )
-    if mode == "enforce" and not scope.node and not scope.cgroups:
-        yield Fault(
-            at,
-            "an enforcing policy needs a scope",
-            "name cgroups, or write `scope: {node: true}` to act anywhere on this node",
-        )
+def _named_faults(rule: Rule) -> Iterator[Fault]:
+    found = (
+        *wrong_scope(rule.scope.cgroups, rule.mode, node=rule.scope.node),
+        *wrong_protected(rule.protect),
+    )
+    return (Fault(f"spec.{at}", message, hint) for at, message, hint in found)
 
 
-def _glob_faults(at: str, glob: str) -> Iterator[Fault]:
-    if len(glob) > MAX_GLOB or not glob.isprintable():
-        yield Fault(at, f"must be at most {MAX_GLOB} printable characters")
-    elif not glob.startswith("/"):
-        yield Fault(at, "must begin with /", "globs are anchored at the cgroup2 root")
-    elif glob != "/" and any(part in ("", ".", "..") for part in glob[1:].split("/")):
-        yield Fault(at, "has an empty, `.` or `..` component")
-    elif any("**" in part and part != "**" for part in glob.split("/")):
-        yield Fault(at, "`**` must be a component of its own", "write /a/**/b, or * inside a name")
-
-
-def _names_every_cgroup(glob: str) -> bool:
-    return glob != "/" and not glob.strip("/*?")
+def _quiet_faults(rule: Rule) -> Iterator[Fault]:
+    at = "spec.quiet"
+    if not LEAST_QUIET_NS <= rule.quiet_ns <= MAX_SPAN_NS:
+        hint = "what is told once a second at most is quiet in between"
+        yield Fault(at, "must be between 1s and 7d", hint)
+    elif rule.signal.startswith("psi.") and rule.quiet_ns < LEAST_PSI_QUIET_NS:
+        yield Fault(at, "must be at least 5s for pressure", "the kernel tells of it every 2 s while it lasts")
 
 
 def _budget_faults(allowed_ns: int) -> Iterator[Fault]:

@@ -10,8 +10,8 @@ import msgspec
 from msgspec import Meta
 
 from controlplane.link.config import Mode
-from controlplane.link.records import Call
-from controlplane.link.rules import Rule
+from controlplane.link.records import Call, Change
+from controlplane.link.rules import Rule, Step
 
 MAX_FRAME = 64 * 1024
 PAGE = 100
@@ -73,6 +73,28 @@ class UndoActs(_Command, frozen=True, kw_only=True):
     actor: str = ""
 
 
+class Trigger(_Command, frozen=True, kw_only=True):
+    """One act by hand, on a cgroup or, with `pid`, on a process; answered by `Triggered`."""
+
+    step: Step
+    path: str = ""
+    pid: int = 0
+    start_ns: int = 0
+    """Of the process, since boot: another one of that pid is none; 0: whoever has it now."""
+    dry_run: bool = False
+    actor: str = ""
+    trace_id: bytes = b""
+    """Of the caller's trace, to be carried on; empty: a new one."""
+    parent_id: bytes = b""
+
+
+class CloseBreaker(_Command, frozen=True, kw_only=True):
+    """Let a rule act again whose breaker is open, with a new budget; without `rule`, the node's."""
+
+    rule: str = ""
+    actor: str = ""
+
+
 class SegmentMoved(_Command, frozen=True, kw_only=True):
     """The plane has a synced copy of this sealed segment: the arc may delete its own."""
 
@@ -101,6 +123,8 @@ Command = (
     | DeleteRule
     | SetMode
     | UndoActs
+    | Trigger
+    | CloseBreaker
     | SegmentMoved
     | Audited
     | Noticed
@@ -271,7 +295,21 @@ class Refused(msgspec.Struct, frozen=True, tag=True):
     hint: str = ""
 
 
-Result = Status | Streams | Rules | Done | Refused
+class Triggered(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """An act by hand was begun; dry, what it would set, and which guard would refuse it."""
+
+    trace_id: bytes = b""
+    """Empty: nothing was done."""
+    cgroup: int
+    path: str
+    pid: int = 0
+    comm: str = ""
+    changes: tuple[Change, ...] = ()
+    guard: str = ""
+    detail: str = ""
+
+
+Result = Status | Streams | Rules | Done | Triggered | Refused
 
 
 class Reply(msgspec.Struct, frozen=True, tag=True):

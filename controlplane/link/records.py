@@ -12,13 +12,17 @@ from msgspec import Meta
 
 from controlplane.link.config import Mode
 
-Reason = Literal["timer", "command", "restart", "stop", "policy", "mode", "ended", "failed"]
-"""Why an act was taken back; `ended`: its victim is gone, `failed`: a hook, perhaps half done."""
+Reason = Literal[
+    "timer", "quiet", "command", "restart", "stop", "policy", "mode", "breaker", "ended", "failed"
+]
+"""Why an act was taken back; `quiet`: the signal has been so for as long as the policy asks, `breaker`: its
+policy may act no longer, `ended`: its victim is gone, `failed`: a hook, perhaps half done."""
 
-Guard = Literal["protected", "breaker", "budget", "gone", "absent", "unconfirmed"]
+Guard = Literal["protected", "breaker", "budget", "gone", "absent", "unconfirmed", "lost"]
 """What forbade an act; `budget`: too much is in force, `gone`: there was nobody left to act upon, `absent`:
 the kernel has no such control for this victim, as where a cgroup2 controller is not enabled,
-`unconfirmed`: it cannot be undone, and the test was not sure enough or its second signal at rest."""
+`unconfirmed`: it cannot be undone, and the test was not sure enough or its second signal at rest, `lost`:
+events of the policy's sensors were lost lately, so what is known is not all there was."""
 
 
 class _Record(msgspec.Struct, frozen=True, tag=True, kw_only=True):
@@ -120,6 +124,8 @@ class Effect(_InReflex, frozen=True, kw_only=True):
     rule: str
     act: str
     event_ns: int
+    error: str = ""
+    """`unseen`: it was waited for long enough, and holds up the next step no longer. It may yet come."""
 
 
 class Undo(_InReflex, frozen=True, kw_only=True):

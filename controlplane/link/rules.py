@@ -17,11 +17,15 @@ from controlplane.link.user_sensors import UserSensor
 NS = 1_000_000_000
 MAX_RULES = 256
 MAX_LADDER = 8
-MAX_GLOBS = 32
-MAX_GLOB = 256
+BY_HAND = "by hand"
+"""In place of a policy where a person asked for an act. No policy can be called so."""
 MAX_SPAN_NS = 7 * 24 * 3600 * NS
 """Longest `for`, `after`, cooldown and rate window: beyond a week it is a typing error."""
 MAX_GRACE_NS = 300 * NS
+LEAST_QUIET_NS = NS
+LEAST_PSI_QUIET_NS = 5 * NS
+"""Pressure that goes on is told every 2 s."""
+LOSS_NS = 10 * NS
 MAX_LEVEL = 2**63 - 1
 MAX_EVENTS = 10**15
 """Tests between false alarms at most: some 50 bits, within what 32-bit statistics hold."""
@@ -164,11 +168,22 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     confirm: Confirm | None = None
     ladder: tuple[Step, ...] = ()
     cooldown_ns: int = 60 * NS
+    quiet_ns: int = 30 * NS
+    """After so much quiet of the signal, what is in force is taken back, and no further step follows."""
+    on_loss: Literal["closed", "open"] | None = None
+    """Whether to act while events of its sensors are lost; unset, only what can be undone is done."""
+    protect: tuple[str, ...] = ()
+    """Programs by name, and cgroups by globs with all below them, that it must not touch."""
     where: Where = "auto"
     """Who carries it out, see `placing`."""
     mode: Mode = "observe"
     origin: str = "api"
     """`default`, `api`, or the file it was read from."""
+
+
+def window_ns(test: Test) -> int:
+    """How far back what is lost may matter: the time over which a rate is taken, but at least 10 s."""
+    return max(LOSS_NS, test.burst * test.interval_ns) if isinstance(test, Rate) else LOSS_NS
 
 
 def signals_of(rule: Rule) -> tuple[str, ...]:

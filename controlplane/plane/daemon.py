@@ -17,16 +17,11 @@ from typing import Final
 
 from controlplane.link.config import Config
 from controlplane.link.frames import GetStatus, SegmentMoved, Status
-from controlplane.link.records import Call
 from controlplane.link.signals import Known
 from controlplane.plane.api.audit import Audit
-from controlplane.plane.api.handshakes import divert, failed_handshakes
+from controlplane.plane.api.handshakes import divert
 from controlplane.plane.api.management import Management
-from controlplane.plane.api.probe import OldTlsError
-from controlplane.plane.api.rotation import Rotation
-from controlplane.plane.api.server import Served, serve_health, serve_socket, serve_tls
-from controlplane.plane.api.summary import shortened
-from controlplane.plane.api.tls import Files
+from controlplane.plane.api.server import Served, serve_health, serve_socket
 from controlplane.plane.arc import Arc, ArcRefusedError, ArcUnavailableError
 from controlplane.plane.condition import Condition
 from controlplane.plane.journal import Journal
@@ -41,7 +36,6 @@ from controlplane.plane.telemetry.metrics import Snapshot
 from controlplane.plane.telemetry.processes import Usage, usage
 from controlplane.plane.telemetry.scrape import Scrapes, serve_metrics
 from controlplane.plane.tls import Context, TlsError
-from controlplane.plane.watching import watching
 from controlplane.wire.methods import Role
 
 STOP_S: Final = 5.0
@@ -92,10 +86,8 @@ async def _serve(
         async with AsyncExitStack() as stack:
             plane = Plane(config, known, Arc(link), disk, doorbell, logs, console)
             stack.callback(plane.close)
-            if core_log is not None:
-                stack.enter_context(failed_handshakes(core_log, plane.handshake_failed))
             await plane.listen(stack)
-            await plane.run(stop)
+            await plane.run(stop, core_log)
 
 
 class Plane:
@@ -152,15 +144,15 @@ class Plane:
         self._scrapes = await stack.enter_async_context(serving)
         log.info("metrics on port %d", self._scrapes.port)
 
-    async def run(self, stop: asyncio.Event) -> None:
+    async def run(self, stop: asyncio.Event, core_log: int | None) -> None:
         """Pump and export until told to stop, or until the arc is gone; then take in what is left."""
         async with asyncio.TaskGroup() as tasks:
             pumping = tasks.create_task(self._pump.run())
             others = [tasks.create_task(self._watch_link(stop))]
             if self._exporter:
                 others.append(tasks.create_task(self._exporter.run()))
-            if self._config.management.address:
-                others.append(tasks.create_task(self._serve_tls()))
+            if core_log is not None:
+                others.append(tasks.create_task(self._serve_tls(core_log)))
             await stop.wait()
             signal.setitimer(signal.ITIMER_REAL, STOP_S)
             self._pump.stop()
@@ -170,32 +162,18 @@ class Plane:
             for task in (pumping, *others):
                 task.cancel()
 
-    def handshake_failed(self, reason: str) -> None:
-        """On the management port; of the client nothing is known."""
-        self._served.audit.refused(Call(outcome="refused", detail=shortened(f"TLS handshake: {reason}")))
-
     def close(self) -> None:
         """Let go of the link and of the disk."""
         self._served.audit.close()
         self._arc.close()
         self._journal.close()
 
-    async def _serve_tls(self) -> None:
-        """For as long as the plane runs. What is wrong here keeps nothing else from serving."""
-        given = self._config.management
+    async def _serve_tls(self, core_log: int) -> None:
+        # 10 MiB, which a daemon that is managed over UNIX sockets alone does without.
+        from controlplane.plane.api.tls_server import keep_serving  # noqa: PLC0415
+
         trouble = self._condition.trouble("certificates")
-        rotation = Rotation(Files(given.cert, given.key, given.client_ca, given.crl), self._arc, trouble)
-        try:
-            with watching(rotation.files.paths(), rotation.changed):
-                rotation.changed()
-                credentials = await rotation.credentials()
-                age_s, identities = given.connection_age_s, given.identities
-                async with serve_tls(given.address, credentials, identities, age_s, self._served) as port:
-                    log.info("management on port %d", port)
-                    await asyncio.Event().wait()
-        except (OSError, OldTlsError) as error:
-            log.error("management over TLS: %s", error)  # noqa: TRY400  # its text says all
-            trouble(str(error))
+        await keep_serving(self._config.management, self._arc, self._served, core_log, trouble)
 
     async def _finish(self, pumping: asyncio.Task[None]) -> None:
         await pumping

@@ -109,7 +109,6 @@ class Pump:
                 self.tally.lacking = await self._in_thread(lambda: self._journal.missing(self.tally.place))
             self._trouble(f"the journal cannot be kept: {error.strerror or error}")
             return False
-        self.tally.lacking = 0
         self._trouble("")
         return True
 
@@ -137,7 +136,9 @@ class Pump:
         for item in stored:
             header, entry = item
             self.tally.records += 1
+            # The gap that was told while the disk refused is this one: a counter must not fall.
             self.tally.missing += self.tally.place.missing(header, entry.index)
+            self.tally.lacking = 0
             self.tally.place = Cursor.behind(0, header, entry)
             try:
                 record = DECODER.decode(entry.payload)

@@ -8,14 +8,16 @@ from typing import Final
 import msgspec
 
 from controlplane.link.config import Config
-from controlplane.policy import settings
+from controlplane.policy import settings, units
 from controlplane.policy.document import MAX_BYTES, Document, documents
-from controlplane.policy.errors import PolicyError, suggest
+from controlplane.policy.errors import PolicyError, UnitError, suggest
 from controlplane.policy.model import API_VERSION, Policy, read_quantity
 from controlplane.policy.shape import shaped
 
 DEFAULT_CONFIG: Final = Path("/etc/reflexarc/reflexarc.yaml")
 ENDINGS: Final = (".yaml", ".yml")
+LEAST_BUDGET: Final = 100
+"""Hundredths of a percent."""
 
 
 class PolicyDocument(msgspec.Struct, frozen=True):
@@ -53,10 +55,23 @@ def config_from(document: Document) -> Config:
     if isinstance(value, dict):
         check_header(document, "Config", optional=True)
         value = {key: entry for key, entry in value.items() if key not in ("apiVersion", "kind")}
+        if "self_budget" in value:
+            value["self_budget"] = _budget(document, value["self_budget"])
     config = shaped(Document(document.file, value, document.lines), Config)
     for fault in settings.faults(config):
         raise document.error(f"$.{fault.at}", f"{fault.at} {fault.message}", fault.hint)
     return config
+
+
+def _budget(document: Document, text: object) -> int:
+    try:
+        share = units.share(text)
+    except UnitError as error:
+        raise document.error("$.self_budget", f"self_budget: {error}", "write for example 5%") from None
+    if share < LEAST_BUDGET:
+        hint = "beyond its budget the daemon feels less: 100% for never"
+        raise document.error("$.self_budget", "self_budget must be at least 1%", hint)
+    return share
 
 
 def policies_of(data: bytes, file: str, *, programs: bool = False) -> list[PolicyDocument]:

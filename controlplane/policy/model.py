@@ -171,6 +171,12 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     confirm: ConfirmSpec | None = None
     ladder: tuple[StepSpec, ...]
     cooldown: Duration = Duration(60 * NS)
+    quiet: Duration = Duration(30 * NS)
+    """After so much quiet of the signal, steps still in force are taken back, the last one first."""
+    on_loss: Literal["closed", "open"] | None = None
+    """Whether to act while events of its sensors are lost; left out, only what can be undone is done."""
+    protect: tuple[str, ...] = ()
+    """Programs by name and cgroups by glob, besides those that are protected in any case."""
     where: Where = "auto"
     mode: Mode = "observe"
 

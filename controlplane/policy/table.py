@@ -11,10 +11,12 @@ from typing import Final
 import msgspec
 
 from controlplane.link.amounts import in_words
+from controlplane.link.placing import belongs_to_kernel
+from controlplane.link.rules import Rule
 from controlplane.link.signals import BY_NAME, Known, Signal
 from controlplane.policy.compile import DEFAULT_FOLDER, DEFAULTS, compile_policies
 from controlplane.policy.load import policies_of, policy_files, read_bytes
-from controlplane.policy.model import Duration, Policy, Reasons, StepSpec, Test
+from controlplane.policy.model import Duration, Policy, Reasons, Spec, StepSpec, Test
 from controlplane.policy.steps import amounts_of, reach_words, step_of
 from controlplane.policy.units import NS_OF
 
@@ -120,15 +122,14 @@ def rows(folder: Path | None = None, known: Known = BY_NAME, *, defaults: bool =
         entries = [
             entry for file in policy_files(place) for entry in policies_of(read_bytes(file), str(file))
         ]
-        compile_policies(entries, origin, known)
-        found |= {
-            row.policy: row for row in (_row(e.policy, origin or e.document.file, known) for e in entries)
-        }
+        rules = compile_policies(entries, origin, known)
+        made = (_row(entry.policy, rule, known) for entry, rule in zip(entries, rules, strict=True))
+        found |= {row.policy: row for row in made}
     order = list(known)
     return tuple(sorted(found.values(), key=lambda row: (order.index(row.signal), row.policy)))
 
 
-def _row(policy: Policy, origin: str, known: Known) -> Row:
+def _row(policy: Policy, rule: Rule, known: Known) -> Row:
     spec, signal = policy.spec, known[policy.spec.signal]
     return Row(
         policy=policy.metadata.name,
@@ -140,10 +141,10 @@ def _row(policy: Policy, origin: str, known: Known) -> Row:
         test=_test_words(spec.test),
         statistic=STATISTICS[kind_of(spec.test)][signal.kind],
         false_alarms=str(getattr(spec.test, "false_alarms", "-")),
-        ladder=", ".join(map(_step_words, spec.ladder)),
-        where=_where(spec.test, signal),
+        ladder=_ladder_words(spec),
+        where="kernel decides and acts" if belongs_to_kernel(rule) else _where(spec.test, signal),
         mode=spec.mode,
-        origin=origin,
+        origin=rule.origin,
         description=policy.metadata.description,
         reasons=policy.metadata.reasons,
     )
@@ -162,6 +163,13 @@ def _test_words(test: Test) -> str:
     if over is not None:
         words += f" over {_span(over)}" if over else ", at once"
     return words
+
+
+def _ladder_words(spec: Spec) -> str:
+    """The acts, and when they are over before their time."""
+    words = ", ".join(map(_step_words, spec.ladder))
+    lasting = (step.after + (0 if step.act == "freeze" else step.for_ or 0) for step in spec.ladder)
+    return f"{words}; over after {_span(spec.quiet)} of quiet" if max(lasting) > spec.quiet else words
 
 
 def _step_words(step: StepSpec) -> str:

@@ -264,7 +264,7 @@ class ListPoliciesResponse(_message.Message):
     def __init__(self, policies: _Optional[_Iterable[_Union[PolicyStatus, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class Policy(_message.Message):
-    __slots__ = ("name", "signal", "per", "node", "cgroups", "rate", "level", "learned_rate", "learned_values", "rare", "pressure", "ladder", "cooldown_ns", "mode", "origin", "confirmation", "where")
+    __slots__ = ("name", "signal", "per", "node", "cgroups", "rate", "level", "learned_rate", "learned_values", "rare", "pressure", "ladder", "cooldown_ns", "mode", "origin", "confirmation", "where", "quiet_ns", "on_loss", "protect")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SIGNAL_FIELD_NUMBER: _ClassVar[int]
     PER_FIELD_NUMBER: _ClassVar[int]
@@ -282,6 +282,9 @@ class Policy(_message.Message):
     ORIGIN_FIELD_NUMBER: _ClassVar[int]
     CONFIRMATION_FIELD_NUMBER: _ClassVar[int]
     WHERE_FIELD_NUMBER: _ClassVar[int]
+    QUIET_NS_FIELD_NUMBER: _ClassVar[int]
+    ON_LOSS_FIELD_NUMBER: _ClassVar[int]
+    PROTECT_FIELD_NUMBER: _ClassVar[int]
     name: str
     signal: str
     per: str
@@ -299,7 +302,10 @@ class Policy(_message.Message):
     origin: str
     confirmation: Confirmation
     where: str
-    def __init__(self, name: _Optional[str] = ..., signal: _Optional[str] = ..., per: _Optional[str] = ..., node: _Optional[bool] = ..., cgroups: _Optional[_Iterable[str]] = ..., rate: _Optional[_Union[Rate, _Mapping]] = ..., level: _Optional[_Union[Level, _Mapping]] = ..., learned_rate: _Optional[_Union[Learned, _Mapping]] = ..., learned_values: _Optional[_Union[Learned, _Mapping]] = ..., rare: _Optional[_Union[Rare, _Mapping]] = ..., pressure: _Optional[_Union[Level, _Mapping]] = ..., ladder: _Optional[_Iterable[_Union[Rung, _Mapping]]] = ..., cooldown_ns: _Optional[int] = ..., mode: _Optional[_Union[Mode, str]] = ..., origin: _Optional[str] = ..., confirmation: _Optional[_Union[Confirmation, _Mapping]] = ..., where: _Optional[str] = ...) -> None: ...
+    quiet_ns: int
+    on_loss: str
+    protect: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., signal: _Optional[str] = ..., per: _Optional[str] = ..., node: _Optional[bool] = ..., cgroups: _Optional[_Iterable[str]] = ..., rate: _Optional[_Union[Rate, _Mapping]] = ..., level: _Optional[_Union[Level, _Mapping]] = ..., learned_rate: _Optional[_Union[Learned, _Mapping]] = ..., learned_values: _Optional[_Union[Learned, _Mapping]] = ..., rare: _Optional[_Union[Rare, _Mapping]] = ..., pressure: _Optional[_Union[Level, _Mapping]] = ..., ladder: _Optional[_Iterable[_Union[Rung, _Mapping]]] = ..., cooldown_ns: _Optional[int] = ..., mode: _Optional[_Union[Mode, str]] = ..., origin: _Optional[str] = ..., confirmation: _Optional[_Union[Confirmation, _Mapping]] = ..., where: _Optional[str] = ..., quiet_ns: _Optional[int] = ..., on_loss: _Optional[str] = ..., protect: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Confirmation(_message.Message):
     __slots__ = ("signal", "rate", "level", "within_ns")
@@ -674,6 +680,45 @@ class Suspect(_message.Message):
     parent: bool
     def __init__(self, who: _Optional[_Union[Victim, _Mapping]] = ..., records: _Optional[int] = ..., parent: _Optional[bool] = ...) -> None: ...
 
+class TriggerRequest(_message.Message):
+    __slots__ = ("act", "cgroup", "pid", "for_ns", "settings", "dry_run", "start_ns")
+    class SettingsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    ACT_FIELD_NUMBER: _ClassVar[int]
+    CGROUP_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    FOR_NS_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    START_NS_FIELD_NUMBER: _ClassVar[int]
+    act: str
+    cgroup: str
+    pid: int
+    for_ns: int
+    settings: _containers.ScalarMap[str, str]
+    dry_run: bool
+    start_ns: int
+    def __init__(self, act: _Optional[str] = ..., cgroup: _Optional[str] = ..., pid: _Optional[int] = ..., for_ns: _Optional[int] = ..., settings: _Optional[_Mapping[str, str]] = ..., dry_run: _Optional[bool] = ..., start_ns: _Optional[int] = ...) -> None: ...
+
+class TriggerResponse(_message.Message):
+    __slots__ = ("trace_id", "victim", "writes", "guard", "detail")
+    TRACE_ID_FIELD_NUMBER: _ClassVar[int]
+    VICTIM_FIELD_NUMBER: _ClassVar[int]
+    WRITES_FIELD_NUMBER: _ClassVar[int]
+    GUARD_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    trace_id: str
+    victim: Victim
+    writes: _containers.RepeatedScalarFieldContainer[str]
+    guard: str
+    detail: str
+    def __init__(self, trace_id: _Optional[str] = ..., victim: _Optional[_Union[Victim, _Mapping]] = ..., writes: _Optional[_Iterable[str]] = ..., guard: _Optional[str] = ..., detail: _Optional[str] = ...) -> None: ...
+
 class UndoRequest(_message.Message):
     __slots__ = ("trace_id", "all")
     TRACE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -687,3 +732,15 @@ class UndoResponse(_message.Message):
     UNDONE_FIELD_NUMBER: _ClassVar[int]
     undone: int
     def __init__(self, undone: _Optional[int] = ...) -> None: ...
+
+class CloseBreakerRequest(_message.Message):
+    __slots__ = ("policy", "node")
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    policy: str
+    node: bool
+    def __init__(self, policy: _Optional[str] = ..., node: _Optional[bool] = ...) -> None: ...
+
+class CloseBreakerResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...

@@ -103,8 +103,10 @@ def die(settings: Config, parent: Path, rounds: int, dice: random.Random) -> Ite
         daemon = Daemon(settings, rules(parent / "0", files))
         daemon.start()
         for number in range(rounds):
-            with watchdog(ROUND_S), victims(parent / str(number), device) as (place, process):
+            place = parent / str(number)
+            with watchdog(ROUND_S), made(place), ExitStack() as victims:
                 before = values(place, files, os.getpid())
+                process = victims.enter_context(fault(place, device))
                 time.sleep(dice.uniform(0, MOMENT_S))
                 daemon.kill()
                 at_death = values(place, files, process)
@@ -137,20 +139,26 @@ def rules(place: Path, files: Sequence[str]) -> list[Rule]:
 
 
 @contextmanager
-def victims(place: Path, device: str) -> Iterator[tuple[Path, int]]:
-    """A cgroup in which one forks, one reads a device and one executes; and the pid of the last."""
+def made(place: Path) -> Iterator[None]:
+    """A cgroup for one round."""
     place.mkdir()
     try:
-        with (
-            program(place, "read", device, READ_GAP_US) if device else nullcontext(),
-            program(place, "again", EXEC_GAP_US, 0) as (process, _),
-            program(place, "fork", FORKS_PER_S, 0),
-        ):
-            yield place, process.pid
+        yield
     finally:
         (place / "cgroup.kill").write_text("1")
         await_cgroup(place, "populated 0")
         place.rmdir()
+
+
+@contextmanager
+def fault(place: Path, device: str) -> Iterator[int]:
+    """One that forks, one that reads the device, and one that executes; the pid of the last."""
+    with (
+        program(place, "read", device, READ_GAP_US) if device else nullcontext(),
+        program(place, "again", EXEC_GAP_US, 0) as (process, _),
+        program(place, "fork", FORKS_PER_S, 0),
+    ):
+        yield process.pid
 
 
 def values(place: Path, files: Sequence[str], pid: int) -> Values:

@@ -75,7 +75,7 @@ async def _peer(count: int) -> Run:
             await sink.until_taken(1, 60)
             return await _until_all(sink, count, Path(f"/proc/{process.pid}/stat"))
         finally:
-            await process.communicate()
+            await process.communicate(b"")
 
 
 async def _until_all(sink: Sink, count: int, stat: Path) -> Run:

@@ -20,6 +20,7 @@ from tests.bench.testbed import CannotMeasureError, cgroup, compiled, folder, st
 
 TRIES: Final = 10_000
 BRIEF_NS: Final = 50_000_000
+HARMS: Final = ("killed", "stopped", "reweighed")
 LADDER: Final = (
     Step("reweigh", for_ns=BRIEF_NS, amounts=(Amount("nice", 10),)),
     Step("freeze", for_ns=BRIEF_NS),
@@ -45,7 +46,7 @@ def main(options: Options) -> int:
             "acts_tried": Figure(acts, "1"),
             "culprits_killed": Figure(killed, "processes"),
             "came_too_late": Figure(refused["gone"] + sum(failed.values()), "acts"),
-            "innocents_harmed": Figure(harmed, "processes", aim=0),
+            **{f"innocents_{harm}": Figure(number, "processes", aim=0) for harm, number in harmed.items()},
         },
     )
     return 0
@@ -65,11 +66,12 @@ def rule(culprits: Path) -> Rule:
     )
 
 
-def provoke(culprits: Path, innocents: Path, tries: int) -> tuple[int, int]:
-    """(culprits killed, innocents harmed)."""
+def provoke(culprits: Path, innocents: Path, tries: int) -> tuple[int, dict[str, int]]:
+    """(culprits killed, innocents by what happened to them)."""
     command = (compiled("reuse"), culprits, innocents, str(tries))
-    out, _ = (process := start(command, stdout=subprocess.PIPE)).communicate()
+    process = start(command, stdout=subprocess.PIPE)
+    out, _ = process.communicate()
     if process.returncode:
         raise CannotMeasureError(f"the program that has pids reused ended with {process.returncode}")
-    killed, harmed = map(int, out.split())
-    return killed, harmed
+    killed, *harmed = map(int, out.split())
+    return killed, dict(zip(HARMS, harmed, strict=True))

@@ -1,8 +1,9 @@
-"""Memory thrash: how soon stalls that were learned, and pressure, tell of a cgroup that holds too little.
+"""Memory thrash: how soon learned stalls for reclaim tell of a cgroup that may hold too little.
 
 Needs a memory controller in cgroup2, as emulated machines have: `python -m tests.vm --bench thrash 6.1`.
 """
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -24,19 +25,15 @@ LIMIT: Final = 24 << 20
 """Bytes a cgroup may hold; the device that it reads is larger."""
 GAP_US: Final = 1000
 THRASHERS: Final = 4
+FOUND_S: Final = 20
 
 
 def main(options: Options) -> int:
-    """Healthy first, then faults: twenty for what is learned, twenty for pressure."""
+    """Healthy first, then faults."""
     count, seconds = options.count or COUNT, options.seconds or HEALTHY_S
     with watchdog(seconds + 300):
         figures = healthy(seconds)
-    kinds = {
-        "memory thrash": Kind(partial(memory, "reclaim-stall"), fresh=True, found_s=20),
-        "memory pressure": Kind(partial(memory, "memory-pressure"), fresh=True, age_s=1, found_s=60),
-    }
-    for name, kind in kinds.items():
-        figures |= summarise(name, inflict(kind, count, SETS))
+    figures |= summarise("memory thrash", inflict(Kind(memory, fresh=True, found_s=FOUND_S), count, SETS))
     conclude("thrash", figures)
     return 0
 
@@ -70,21 +67,30 @@ def account(learner: Learner, places: Sequence[Path], seconds: int) -> dict[str,
 
 
 @contextmanager
-def memory(policy: str) -> Iterator[Subject]:
+def memory() -> Iterator[Subject]:
     """A service that reads on and on; then, in its cgroup, some that need all of what was read at once."""
     with streaming("memory") as (place, device):
+        yield subject("reclaim-stall", place, device)
 
-        @contextmanager
-        def fault() -> Iterator[int]:
-            with program(place, "thrash", device, THRASHERS) as (_, began_ns):
-                yield began_ns
 
-        yield Subject(policy, cgroup_key(place), path_of(place), fault)
+def subject(policy: str, place: Path, device: str) -> Subject:
+    """The stream of such a cgroup, and what is done to it."""
+    return Subject(policy, cgroup_key(place), path_of(place), partial(thrashing, place, device))
 
 
 @contextmanager
-def streaming(name: str) -> Iterator[tuple[Path, str]]:
-    """A cgroup with little memory, in which a device is read through the page cache; and the device."""
+def thrashing(place: Path, device: str) -> Iterator[int]:
+    """From when on."""
+    with program(place, "thrash", device, THRASHERS) as (_, began_ns):
+        yield began_ns
+
+
+@contextmanager
+def streaming(name: str, reads_per_s: str = "max") -> Iterator[tuple[Path, str]]:
+    """A cgroup with little memory, in which a device is read through the page cache; and the device.
+
+    The device is memory itself; with a number of reads it is as slow as a disk for that cgroup.
+    """
     with cgroup(name) as place, loop_device() as device:
         limit = place / "memory.max"
         if not limit.exists():
@@ -92,5 +98,7 @@ def streaming(name: str) -> Iterator[tuple[Path, str]]:
                 "cgroup2 has no memory controller here: `python -m tests.vm --bench thrash`"
             )
         limit.write_text(str(LIMIT))
+        number = Path(device).stat().st_rdev
+        (place / "io.max").write_text(f"{os.major(number)}:{os.minor(number)} riops={reads_per_s}")
         with program(place, "stream", device, GAP_US):
             yield place, device

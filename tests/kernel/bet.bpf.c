@@ -12,3 +12,10 @@ SEC("raw_tp/unattached") int place(u64 *ctx)
 	value_keyed(ctx, ctx[2], ctx[0], ctx[1], ctx[0], 0, 0);
 	return 0;
 }
+
+/* As if the process that runs it had made the event. */
+SEC("raw_tp/unattached") int react_to(u64 *ctx)
+{
+	react(ctx[2], ctx[1]);
+	return 0;
+}

@@ -35,7 +35,7 @@ class _Options(ctypes.Structure):
 
 
 @functools.cache
-def _compiled() -> int:
+def compiled() -> int:
     """A descriptor of the object, which has no name any more."""
     builder: dict[str, Any] = runpy.run_path(str(BUILD))
     with tempfile.TemporaryDirectory() as folder:
@@ -48,11 +48,12 @@ class Placing:
     """A context manager; `shared` are the maps of sensors."""
 
     def __init__(self, shared: Mapping[str, int]) -> None:
-        self._object = Object(f"/proc/self/fd/{_compiled()}")
+        self._object = Object(f"/proc/self/fd/{compiled()}")
         for name, fd in shared.items():
             self._object.share(name, fd)
         self._object.load()
         self._program = _fd(_find(self._object._handle, b"place"))
+        self._react = _fd(_find(self._object._handle, b"react_to"))
         self._nothing = _fd(_find(self._object._handle, b"nothing"))
         self._arguments = (ctypes.c_uint64 * 3)()
         self._options = _Options(
@@ -69,6 +70,12 @@ class Placing:
         """One value in the stream `key`, which is also the cgroup that it is about."""
         self._arguments[:] = [key, value, signal]
         if error := _run(self._program, ctypes.byref(self._options)):
+            raise OSError(-error, "BPF_PROG_TEST_RUN")
+
+    def react(self, value: int, signal: int) -> None:
+        """An event with a value that the running process is to blame for."""
+        self._arguments[:] = [0, value, signal]
+        if error := _run(self._react, ctypes.byref(self._options)):
             raise OSError(-error, "BPF_PROG_TEST_RUN")
 
     def nothing(self) -> None:

@@ -135,6 +135,22 @@ def test_another_process_with_the_same_pid_is_not_touched(cgroup: TestCgroup) ->
     assert priorities_of(process.pid) == USUAL
 
 
+@pytest.mark.parametrize(("what", "value"), [("nice", "10"), ("ionice", "idle")])
+def test_who_has_the_number_of_a_thread_that_ended_gets_back_its_own(what: str, value: str) -> None:
+    with subprocess.Popen(["sleep", "60"]) as process, subprocess.Popen(["sleep", "60"]) as innocent:
+        task = os.open(f"/proc/{process.pid}/task", os.O_RDONLY)
+        before = priorities.must_get_of_thread(innocent.pid, what)
+        done = [
+            priorities.must_set_thread(task, str(each.pid), what, before, value)
+            for each in (process, innocent)
+        ]
+        after = [priorities.must_get_of_thread(each.pid, what) for each in (process, innocent)]
+        os.close(task)
+        process.kill()
+        innocent.kill()
+    assert (done, after) == ([True, False], [value, before])
+
+
 def test_nothing_stays_open_when_a_process_is_gone() -> None:
     with subprocess.Popen(["sleep", "60"]) as process:
         victim = Victim(1, "/a", process.pid, must_start_ticks(process.pid) * TICK_NS)

@@ -88,7 +88,7 @@ def test_a_discipline_of_somebody_else_is_left(
     turned = prepared(turn(fork_rule(cgroup, shape())))
     victim.fork()
     outcome = turned.await_record(Outcome)
-    assert (outcome.ok, outcome.error) == (False, "it has a queueing discipline already, of somebody else's")
+    assert (outcome.ok, outcome.error) == (False, "the interface has a queueing discipline already")
     assert discipline("west", inside) == ("pfifo", "7:")
 
 

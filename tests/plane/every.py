@@ -35,6 +35,10 @@ _NOTICES: dict[str, dict[str, str | int | float | bool]] = {
     "policy.deleted": {"actor": "uid:1000"},
     "policy.mode_changed": {"actor": "uid:1000"},
     "mode.changed": {"actor": "uid:1000"},
+    "breaker.opened": {},
+    "sensor.shed": {},
+    "sensor.restored": {},
+    "breaker.closed": {"actor": "uid:1000"},
     "tls.rotated": {},
     "tls.refused": {},
     "audit.dropped": {"count": 3},
@@ -50,8 +54,9 @@ _CALL = Call(
     code="OK",
     detail="as it was said",
 )
-_FAILED = ("policy.rejected", "messages.failed")
+_FAILED = ("policy.rejected", "messages.failed", "breaker.opened")
 _WARNED = (
+    "sensor.shed",
     "arc.recovered",
     "arc.not_realtime",
     "plane.restarted",
@@ -65,10 +70,11 @@ EVERY: tuple[Record, ...] = (
     _FOUND,
     told.evidence(),
     msgspec.structs.replace(told.evidence(), suspects=(Suspect(91, "/hog", 0, "", 3),)),
-    msgspec.structs.replace(told.intent(), **_PROCESS),
+    msgspec.structs.replace(told.intent(), **_PROCESS, actor="unix:admin"),
     told.outcome(),
-    msgspec.structs.replace(told.outcome(), ok=False, error="No such process"),
+    msgspec.structs.replace(told.outcome(), ok=False, error="No such process", detail="seen by a child"),
     told.effect(),
+    msgspec.structs.replace(told.effect(), error="unseen"),
     msgspec.structs.replace(told.undo(), **_WHO, error="foreign", actor="uid:1000"),
     msgspec.structs.replace(told.undo(), ok=False, error="Permission denied"),
     msgspec.structs.replace(told.refused(), **_WHO),

@@ -19,8 +19,8 @@ from grpc.experimental import session_cache
 
 from controlplane.plane.api.aio_server import LIMITS, AioServer
 from controlplane.plane.api.audit import Audit
+from controlplane.plane.api.certified import by_certificate
 from controlplane.plane.api.front_door import FrontDoor
-from controlplane.plane.api.identities import by_certificate
 from controlplane.plane.api.server import roles
 from controlplane.plane.api.tls import Credentials, Files
 from controlplane.plane.arc import Arc

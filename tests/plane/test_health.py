@@ -10,6 +10,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from controlplane.link.frames import Changed, Done, Ping, Reply
+from tests.patience import patient
 from tests.plane.kubelet import probe
 from tests.plane.running import Running, node, plane
 from tests.unit.plane.api import raw_http2
@@ -19,8 +20,8 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 WATCHERS = 1_000
 PER_CONNECTION = 50
 STUCK = 100
-TINY_WINDOW = struct.pack(">HI", 4, 1)
-"""SETTINGS_INITIAL_WINDOW_SIZE of one byte: no answer fits, and none is ever read."""
+TINY_WINDOW = struct.pack(">HI", 4, 8)
+"""SETTINGS_INITIAL_WINDOW_SIZE of 8 bytes: one answer fits, and none is ever read."""
 
 
 def run(scenario: Callable[[Running], Awaitable[None]]) -> None:
@@ -108,7 +109,8 @@ def stick(port: int) -> socket.socket:
     connection = raw_http2.connect(("127.0.0.1", port))
     connection.sendall(raw_http2.frame(raw_http2.SETTINGS, 0, 0, TINY_WINDOW))
     connection.sendall(raw_http2.call(b"/grpc.health.v1.Health/Watch", 1))
-    connection.sendall(raw_http2.frame(0, 1, 1, bytes(5)))
+    request = health_pb2.HealthCheckRequest(service="arc").SerializeToString()
+    connection.sendall(raw_http2.frame(0, 1, 1, struct.pack(">BI", 0, len(request)) + request))
     return connection
 
 
@@ -125,6 +127,6 @@ def test_one_watcher_hears_within_milliseconds() -> None:
                 arc_is(running, serving=serving)
                 await watch.read()
                 took.append(time.perf_counter() - begin)
-            assert sorted(took)[10] < 0.02
+            assert sorted(took)[10] < patient(0.02)
 
     run(scenario)

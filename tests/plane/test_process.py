@@ -9,10 +9,12 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from controlplane.link.account import account
+from controlplane.link.config import Export
 from controlplane.link.frames import Changed
 from tests.plane.running import Node, node, plane
 from tests.plane.sink import Sink, attributes_of, hang
 from tests.plane.writer import notice
+from tests.unit.plane import told
 
 MIB = 1024
 
@@ -104,6 +106,44 @@ def test_a_stop_with_a_hanging_collector_is_quick_and_loses_nothing() -> None:
         sink.always = None
         async with plane(where, where.config(endpoint(sink))):
             await sink.until_taken(100)
+
+    run(scenario)
+
+
+def test_the_same_over_http() -> None:
+    async def scenario(where: Node, _: Sink) -> None:
+        connected = asyncio.Event()
+
+        async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            connected.set()
+            await reader.read()
+            writer.close()
+
+        async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            config = where.config(url, export=Export(protocol="http/protobuf", timeout_ms=30_000))
+            async with plane(where, config) as running:
+                where.write(*(notice(number) for number in range(100)))
+                await connected.wait()
+                began = time.monotonic()
+                running.process.send_signal(signal.SIGTERM)
+                assert await running.ended() == 0
+                assert time.monotonic() - began < 5
+
+    run(scenario)
+
+
+def test_the_story_is_told_here_in_the_form_asked_for() -> None:
+    async def scenario(where: Node, sink: Sink) -> None:
+        async with plane(where, where.config(endpoint(sink), log_format="text")) as running:
+            where.write(*told.reflex())
+            await sink.until_taken(5)
+            running.process.send_signal(signal.SIGTERM)
+            assert await running.ended() == 0
+            said = await running.stderr
+        assert "WARN  finding: fork-storm: process.fork of 812 in /storm (rate 812 over 500)\n" in said
+        assert said.index("reflex.intent: ") < said.index("reflex.act: ") < said.index("reflex.undo: ")
 
     run(scenario)
 

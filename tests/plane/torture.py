@@ -6,6 +6,7 @@ Used by a short test and by the benchmark of the same name.
 import asyncio
 from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -42,6 +43,7 @@ REFLEXES: Final = 20
 """Written at a time, five records each, and before them now and then a poisoned record."""
 POISONED: Final = 0.03
 PERIOD_S: Final = 0.1
+LONGEST_S: Final = 600
 
 
 @dataclass
@@ -111,7 +113,7 @@ async def torture(records: int, kills: int, random: Random) -> Torture:
 async def _live(where: Node, config: Config, random: Random) -> None:
     """From a start to a kill."""
     async with plane(where, config) as running:
-        await asyncio.sleep(random.uniform(0, 2))
+        await asyncio.sleep(random.uniform(0, 3))
         running.kill()
         await running.ended()
 
@@ -150,10 +152,11 @@ async def _break(sink: Collector, done: Torture, random: Random) -> None:
         "reset after the batch": sink.take_and_reset,
     }
     while True:
-        await asyncio.sleep(random.uniform(0.05, 0.3))
+        await asyncio.sleep(random.uniform(0, 0.2))
+        # Between two faults something is taken, or all of the run would be one outage.
+        taken = len(sink.uids)
+        await sink.until(partial(_has_taken_more, sink, taken), LONGEST_S)
         sink.note()
-        if sink.faults:
-            continue
         name = random.choice(["stopped", *faults])
         if name == "stopped":
             done.faults[name] += 1
@@ -174,6 +177,10 @@ def _counted(name: str, fault: Fault, done: Torture) -> Fault:
         return await fault(request, context) or await poison(is_poison)(request, context)
 
     return counted
+
+
+def _has_taken_more(sink: Sink, than: int) -> bool:
+    return len(sink.uids) > than and not sink.faults
 
 
 async def _recover(sink: Collector) -> None:

@@ -15,6 +15,8 @@ from typing import Final, NamedTuple
 import msgspec
 
 from tests.bench.__main__ import names
+from tests.bench.contestants import PACKAGES
+from tests.bench.packages import unpack
 from tests.bench.testbed import compile_all
 from tests.vm.image import ImageError, write_vmlinux
 from tests.vm.initramfs import write_initramfs
@@ -38,6 +40,7 @@ class Work(NamedTuple):
     tests: str
     bench: str
     rounds: int
+    memory: str
 
     @property
     def name(self) -> str:
@@ -65,7 +68,7 @@ def prepared(kernel: Kernel, work: Work) -> Machine:
         "VM_BENCH": work.bench,
         "VM_COUNT": str(work.rounds),
     }
-    return Machine(vmlinux, initramfs, environment, console, results)
+    return Machine(vmlinux, initramfs, environment, console, results, work.memory)
 
 
 async def run(kernel: Kernel, machine: Machine, seconds: float) -> Results:
@@ -147,6 +150,7 @@ def main() -> int:
     parser.add_argument("--loader", choices=LOADERS, default="core", help=HELP)
     parser.add_argument("--bench", default="", choices=names(), help="a benchmark that runs instead of tests")
     parser.add_argument("--count", type=int, default=0, help="rounds of the benchmark; else its own number")
+    parser.add_argument("--memory", default="2G", help="of a machine")
     parser.add_argument("--jobs", type=int, default=2, help="machines at a time")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="after which a machine is ended")
     parser.add_argument("--table", action="store_true", help=f"only write {PAGE.relative_to(ROOT)}")
@@ -155,10 +159,12 @@ def main() -> int:
         write_page()
         return 0
     OUT.mkdir(parents=True, exist_ok=True)
-    work = Work(options.loader, options.tests, options.bench, options.count)
+    work = Work(options.loader, options.tests, options.bench, options.count, options.memory)
     try:
         if work.bench:
             compile_all()
+        if work.bench == "peers":
+            unpack(PACKAGES)
         kernels = chosen(options.kernels)
         machines = [prepared(kernel, work) for kernel in kernels]
     except (KernelError, ImageError) as error:

@@ -17,7 +17,6 @@ from typing import IO, Final
 
 VIRTIOFSD: Final = "/usr/lib/qemu/virtiofsd"
 SHARE: Final = ("-o", "source=/", "-o", "cache=always", "-o", "sandbox=chroot", "-o", "log_level=err")
-MEMORY: Final = "2G"
 
 
 class MachineError(Exception):
@@ -34,6 +33,7 @@ class Machine:
     """Of the guest's first program. Without blanks: it travels on the kernel's command line."""
     console: Path
     results: Path
+    memory: str = "2G"
 
     async def run(self, seconds: float) -> None:
         """Until it powers itself off; raises MachineError when it has not after that time."""
@@ -61,10 +61,10 @@ class Machine:
     def _command(self, host: str) -> list[str]:
         words = (f"{name}={value}" for name, value in self.environment.items())
         # Memory that virtiofsd can map, too.
-        memory = f"memory-backend-memfd,id=memory,size={MEMORY},share=on"
+        memory = f"memory-backend-memfd,id=memory,size={self.memory},share=on"
         return [
             *("qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=single,tb-size=512", "-cpu", "max"),
-            *("-smp", "2", "-m", MEMORY, "-object", memory, "-numa", "node,memdev=memory"),
+            *("-smp", "2", "-m", self.memory, "-object", memory, "-numa", "node,memdev=memory"),
             *("-nodefaults", "-no-reboot", "-display", "none", "-nic", "none"),
             *(
                 "-chardev",

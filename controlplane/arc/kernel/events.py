@@ -183,7 +183,7 @@ class Breaker(NamedTuple):
     times: bytes
 
 
-BREAKER = struct.Struct("<II256s")
+BREAKER = struct.Struct("<II8192s")
 
 
 class Signal(IntEnum):
@@ -243,7 +243,8 @@ class Counter(IntEnum):
     LOST_STREAMS = 3
     LOST_STORAGE = 4
     LOST_SLOTS = 5
-    COUNTERS = 6
+    LAST_LOSS = 6
+    COUNTERS = 7
 
 
 class Denied(IntEnum):

@@ -118,12 +118,7 @@ class Namespaces:
         directory = self._cgroups.must_open(cgroup)
         try:
             for _, _, _, below in os.fwalk(".", dir_fd=directory):
-                procs = os.open("cgroup.procs", os.O_RDONLY | os.O_CLOEXEC, dir_fd=below)
-                try:
-                    line = os.read(procs, FIRST_LINE).partition(b"\n")[0]
-                finally:
-                    os.close(procs)
-                if line:
+                if line := first_line("cgroup.procs", below):
                     return int(line)
         finally:
             os.close(directory)
@@ -152,3 +147,17 @@ class Namespaces:
     def _must_return(self) -> None:
         if _setns(self._home, CLONE_NEWNET) < 0:
             raise SystemExit("the arc cannot return to its own network namespace")
+
+
+def first_line(name: str, directory: int) -> bytes:
+    """Of a control file; empty when the cgroup is gone."""
+    try:
+        file = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+    except FileNotFoundError:
+        return b""
+    try:
+        return os.read(file, FIRST_LINE).partition(b"\n")[0]
+    except OSError:
+        return b""
+    finally:
+        os.close(file)

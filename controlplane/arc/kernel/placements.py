@@ -11,8 +11,10 @@ from controlplane.arc.kernel.libbpf import Map
 
 PLACES: Final = 16
 """PLACES of bpf/events.h: policies that may be placed."""
-BREAKER_TIMES: Final = 32
-"""Acts that a breaker of the kernel can count."""
+BREAKER_TIMES: Final = 1024
+"""Of bpf/events.h: acts in a window that a breaker of the kernel can count."""
+CLOSED_BYTES: Final = bytes(BREAKER.size)
+CLOSED: Final = Breaker._make(BREAKER.unpack(CLOSED_BYTES))
 NOTHING: Final = Placed(*(0,) * len(Placed._fields))
 
 
@@ -44,9 +46,13 @@ class Placements:
         return all(self._protected.must_update(*entry) for entry in entries)
 
     def close_breakers(self, places: Iterable[int]) -> None:
-        """Those that have opened count anew; PLACES is the node's."""
+        """Those that have opened count anew; the node's, PLACES, goes on with what it has counted."""
         for at in places:
-            key = at.to_bytes(4, "little")
-            found = self._breakers.lookup(key)
-            if found is not None and Breaker._make(BREAKER.unpack(found)).open:
-                self._breakers.must_update(key, bytes(BREAKER.size))
+            found = self.breaker(at)
+            if found.open:
+                left = found._replace(open=0) if at == PLACES else CLOSED
+                self._breakers.must_update(at.to_bytes(4, "little"), BREAKER.pack(*left))
+
+    def breaker(self, at: int) -> Breaker:
+        """What the kernel has counted."""
+        return Breaker._make(BREAKER.unpack(self._breakers.lookup(at.to_bytes(4, "little")) or CLOSED_BYTES))

@@ -81,12 +81,26 @@ def _must_set_threads(directory: int, what: str, before: str, value: str) -> boo
     try:
         for name in os.listdir(task):
             with contextlib.suppress(ProcessLookupError):
-                if must_get_of_thread(int(name), what) == before:
-                    _must_set_of_thread(int(name), what, value)
-                    found = True
+                found |= must_set_thread(task, name, what, before, value)
     finally:
         os.close(task)
     return found
+
+
+def must_set_thread(task: int, name: str, what: str, before: str, value: str) -> bool:
+    """Whether the thread of that number had the value from before, and has the new one; raises OSError.
+
+    `task` is the folder of its process. Who has the number of one that ended meanwhile gets back its own.
+    """
+    tid = int(name)
+    if must_get_of_thread(tid, what) != before:
+        return False
+    _must_set_of_thread(tid, what, value)
+    if os.access(name, os.F_OK, dir_fd=task):
+        return True
+    if must_get_of_thread(tid, what) == value:
+        _must_set_of_thread(tid, what, before)
+    return False
 
 
 def must_get_of_thread(tid: int, what: str) -> str:

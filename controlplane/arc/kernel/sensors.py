@@ -38,6 +38,8 @@ GATE_BETS: Final = 4
 """Of bpf/events.h."""
 
 CLOCK_MONOTONIC_COARSE: Final = 6
+SHUT: Final = Gate(0, 0, 0, 0)
+LAST_LOSS: Final = int(Counter.LAST_LOSS).to_bytes(4, "little")
 
 NUMBERS: Final[dict[str, int]] = {
     signal.name: Signal[signal.name.replace(".", "_").upper()].value for signal in SIGNALS
@@ -55,6 +57,7 @@ class Sensor:
         """All that compiler, libbpf and verifier said of it when it could not be loaded."""
         self.signals = signals
         self._loaded: Loaded | None = None
+        self._losses: Map | None = None
 
     def load(self, path: str, shared: dict[str, int], ring_bytes: int) -> None:
         """Load and attach an object; on failure the sensor keeps the reason and nothing stays attached."""
@@ -76,6 +79,7 @@ class Sensor:
 
     def _take(self, loaded: Loaded, shared: dict[str, int]) -> None:
         self._loaded = loaded
+        self._losses = Map(loaded.map_fd("counters"), 4, 8 * possible_cpus())
         for name in loaded.shares:
             if name not in shared:
                 # One of their own: a sensor may be closed before the others.
@@ -89,6 +93,13 @@ class Sensor:
     def map_fd(self, name: str) -> int | None:
         """Descriptor of one of the sensor's own maps; None while it is disabled."""
         return None if self._loaded is None else self._loaded.map_fd(name)
+
+    def last_loss(self) -> int:
+        """When an event of it was last lost, in monotonic nanoseconds; 0 when none was."""
+        if self._losses is None:
+            return 0
+        found = self._losses.lookup(LAST_LOSS)
+        return max(memoryview(found).cast("Q")) if found else 0
 
     def rest(self, *, resting: bool) -> None:
         """Detach while no rule asks for its signals: a hook costs time even if its program does nothing."""
@@ -133,7 +144,7 @@ class Sensor:
         """Detach and unload."""
         if self._loaded is not None:
             self._loaded.close()
-            self._loaded = None
+            self._loaded = self._losses = None
 
 
 def _losses(counted: list[int]) -> dict[str, int]:
@@ -172,6 +183,10 @@ class Sensors:
             *(Sensor(name, self._signals_of(name)) for name in NAMES),
             *(Sensor(sensor.name, self._signals_of(sensor.name)) for sensor in own),
         ]
+        self._by_signal = {name: sensor for sensor in self._objects for name in sensor.signals}
+        self.unfelt: set[str] = set()
+        """Signals of sensors that are shed."""
+        self._wanted: dict[str, Gate] = {}
         self._load_all(own)
         if not self._shared:
             raise LibbpfError(0, "; ".join(f"{sensor.name}: {sensor.reason}" for sensor in self._objects))
@@ -220,6 +235,11 @@ class Sensors:
                 return sensor
         raise KeyError(name)
 
+    def last_loss(self, signal: str) -> int:
+        """When an event of a signal's sensor was last lost; 0: none was, or it takes no room in the ring."""
+        sensor = self._by_signal.get(signal)
+        return sensor.last_loss() if sensor is not None else 0
+
     def logs(self) -> Iterator[tuple[str, str]]:
         """All that was said of each sensor that is disabled."""
         return ((sensor.name, sensor.log) for sensor in self._objects if sensor.log)
@@ -236,11 +256,38 @@ class Sensors:
         """What the kernel lets through from now on; sensors of which nothing is wanted rest."""
         if any(gate.open & GATE_BETS for gate in gates.values()):
             self.bets.open()
+        self._wanted = dict(gates)
         for signal, gate in gates.items():
-            self.set_gate(signal, gate)
+            self.set_gate(signal, SHUT if signal in self.unfelt else gate)
         for sensor in self._objects:
-            if sensor.name not in NEEDED:
-                sensor.rest(resting=not any(gates[signal].open for signal in sensor.signals))
+            self._rest(sensor)
+
+    def _rest(self, sensor: Sensor) -> None:
+        if sensor.name not in NEEDED:
+            felt = (signal for signal in sensor.signals if signal not in self.unfelt)
+            sensor.rest(resting=not any(self._wanted[signal].open for signal in felt))
+
+    def shed(self, sensor: Sensor, reason: str) -> None:
+        """Feel nothing by a sensor until `restore`, whatever rules want."""
+        sensor.reason = reason
+        self.unfelt |= set(sensor.signals)
+        self._set_again(sensor)
+
+    def restore(self, sensor: Sensor) -> None:
+        """Feel by it again what rules want."""
+        sensor.reason = ""
+        self.unfelt -= set(sensor.signals)
+        self._set_again(sensor)
+
+    def _set_again(self, sensor: Sensor) -> None:
+        for signal in sensor.signals:
+            self.set_gate(signal, SHUT if signal in self.unfelt else self._wanted[signal])
+        self._rest(sensor)
+
+    @property
+    def own(self) -> Sequence[Sensor]:
+        """Those that are BPF objects, and feel."""
+        return [sensor for sensor in self._objects if not sensor.reason]
 
     def set_gate(self, signal: str, gate: Gate) -> None:
         """What the kernel lets through for one signal."""

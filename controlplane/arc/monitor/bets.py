@@ -11,7 +11,7 @@ LN2: Final = log(2.0)
 class BetsTest:
     """One stream's bets, for one rule. See `Test`; statistic and threshold are in bits, 20 for a million."""
 
-    __slots__ = ("_budget", "above", "quiet_until_ns", "statistic", "threshold")
+    __slots__ = ("_budget", "above", "fired_ns", "quiet_until_ns", "statistic", "threshold")
     kind = "histogram"
 
     def __init__(self, above: int, budget: Budget) -> None:
@@ -21,6 +21,7 @@ class BetsTest:
         self.threshold = budget.nats / LN2
         self.statistic = 0.0
         self.quiet_until_ns = 0
+        self.fired_ns = 0
 
     def must_settle(self, number: int, now_ns: int) -> None:
         """So many bets were made; what they may come to depends on how many there are on the whole node."""

@@ -111,7 +111,7 @@ class BettingTest:
             "_thinning",
             "_wait",
         ),
-        *("adapted", "quiet_until_ns", "statistic", "threshold"),
+        *("adapted", "fired_ns", "quiet_until_ns", "statistic", "threshold"),
     )
     kind = "betting"
 
@@ -132,6 +132,7 @@ class BettingTest:
         """Winnings below which an alarm is over: so far apart that it does not flutter."""
         self.statistic = 0.0
         self.quiet_until_ns = 0
+        self.fired_ns = 0
 
     @property
     def every(self) -> int:

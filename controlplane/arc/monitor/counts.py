@@ -89,7 +89,7 @@ class PoissonTest:
 
     __slots__ = (
         *("_budget", "_dispersion", "_elapsed", "_events", "_open", "_pending", "_since_ns", "_sums"),
-        *("_told", "_trust", "adapted", "quiet_until_ns", "statistic", "threshold"),
+        *("_told", "_trust", "adapted", "fired_ns", "quiet_until_ns", "statistic", "threshold"),
     )
     kind = "poisson"
 
@@ -110,6 +110,7 @@ class PoissonTest:
         self.threshold = budget.nats + CHOICE
         self.statistic = 0.0
         self.quiet_until_ns = 0
+        self.fired_ns = 0
 
     def must_update(self, now_ns: int, since_ns: int, value: float, weight: int) -> bool:
         """See `Test`."""

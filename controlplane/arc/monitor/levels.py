@@ -23,7 +23,7 @@ class PressureTest:
     of them in the same way. A value holds until the next; when none comes there is no pressure, and it fades.
     """
 
-    __slots__ = ("_slow", "_told_ns", "_value", "quiet_until_ns", "statistic", "threshold")
+    __slots__ = ("_slow", "_told_ns", "_value", "fired_ns", "quiet_until_ns", "statistic", "threshold")
     kind = "pressure"
 
     def __init__(self, above: float) -> None:
@@ -33,6 +33,7 @@ class PressureTest:
         self.threshold = float(above)
         self.statistic = 0.0
         self.quiet_until_ns = 0
+        self.fired_ns = 0
 
     def must_update(self, now_ns: int, since_ns: int, value: float, weight: int) -> bool:
         """See `Test`. The statistic is the smaller of the two means."""
@@ -64,7 +65,7 @@ class SlopeTest:
 
     __slots__ = (
         *("_count", "_last", "_least", "_scale", "_slots"),
-        *("quiet_until_ns", "statistic", "threshold"),
+        *("fired_ns", "quiet_until_ns", "statistic", "threshold"),
     )
     kind = "slope"
     SLOT: Final = 16
@@ -82,6 +83,7 @@ class SlopeTest:
         self.threshold = SLOPE_HEIGHT * log(1 + events / self.SLOT)
         self.statistic = 0.0
         self.quiet_until_ns = 0
+        self.fired_ns = 0
 
     def must_update(self, now_ns: int, since_ns: int, value: float, weight: int) -> bool:
         """See `Test`. The statistic is the sum of differences beyond what is allowed."""

@@ -24,7 +24,7 @@ MOST: Final = log2(CEILING)
 class RatioTest:
     """More failures than a share of all trials: `value` failed of `weight`. See `Test`."""
 
-    __slots__ = ("_failed", "_passed", "_winnings", "quiet_until_ns", "statistic", "threshold")
+    __slots__ = ("_failed", "_passed", "_winnings", "fired_ns", "quiet_until_ns", "statistic", "threshold")
     kind = "ratio"
 
     def __init__(self, share: float, events: int) -> None:
@@ -36,6 +36,7 @@ class RatioTest:
         self.threshold = float(events)
         self.statistic = 0.0
         self.quiet_until_ns = 0
+        self.fired_ns = 0
 
     def must_update(self, now_ns: int, since_ns: int, value: float, weight: int) -> bool:
         """See `Test`. More failures than trials are as many as trials."""
@@ -58,7 +59,7 @@ class RareTest:
 
     __slots__ = (
         *("_begun", "_budget", "_interval_ns", "_logarithms", "_winnings"),
-        *("quiet_until_ns", "statistic", "threshold"),
+        *("fired_ns", "quiet_until_ns", "statistic", "threshold"),
     )
     kind = "rare"
 
@@ -71,6 +72,7 @@ class RareTest:
         self.threshold = budget.events
         self.statistic = 0.0
         self.quiet_until_ns = 0
+        self.fired_ns = 0
 
     def must_update(self, now_ns: int, since_ns: int, value: float, weight: int) -> bool:
         """See `Test`."""
@@ -101,7 +103,7 @@ class ExceedanceTest:
 
     __slots__ = (
         *("_above", "_learned", "_level", "_lost", "_share", "_winnings"),
-        *("quiet_until_ns", "statistic", "threshold"),
+        *("fired_ns", "quiet_until_ns", "statistic", "threshold"),
     )
     kind = "exceedance"
     WARM_UP: Final = 2000
@@ -121,6 +123,7 @@ class ExceedanceTest:
         self.threshold = float(events)
         self.statistic = 0.0
         self.quiet_until_ns = 0
+        self.fired_ns = 0
 
     def must_update(self, now_ns: int, since_ns: int, value: float, weight: int) -> bool:
         """See `Test`."""

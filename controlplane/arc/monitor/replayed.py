@@ -13,7 +13,16 @@ from controlplane.arc.monitor.past import Past
 class ReplayedBets:
     """One stream's bets, for one rule. See `Test`; recorded values may have fractions."""
 
-    __slots__ = ("_bets", "_budget", "_floor", "_past", "quiet_until_ns", "statistic", "threshold")
+    __slots__ = (
+        "_bets",
+        "_budget",
+        "_floor",
+        "_past",
+        "fired_ns",
+        "quiet_until_ns",
+        "statistic",
+        "threshold",
+    )
     kind = "histogram"
 
     def __init__(self, above: int, budget: Budget) -> None:
@@ -25,6 +34,7 @@ class ReplayedBets:
         self.threshold = budget.nats / LN2
         self.statistic = 0.0
         self.quiet_until_ns = 0
+        self.fired_ns = 0
 
     @property
     def past(self) -> Past | None:

@@ -234,6 +234,7 @@ class Monitor:
                     self.calm(probe, place, test)
                 continue
             probe.firing = True
+            test.fired_ns = now_ns
             if now_ns >= test.quiet_until_ns:
                 who = place if place.cgroup else self.places.get(event.cgroup, NOBODY)
                 if place.cgroup or must_concern(probe.rule, who):

@@ -24,6 +24,8 @@ class Test(Protocol):
     threshold: float
     quiet_until_ns: int
     """No reflex begins before: the one that began last cools down."""
+    fired_ns: int
+    """When it last fired, also while a reflex lasts or cools down."""
 
     def must_update(self, now_ns: int, since_ns: int, value: float, weight: int) -> bool:
         """Take one record (`weight` events between `since_ns` and `now_ns`); True: it fires."""
@@ -36,7 +38,7 @@ class RateTest:
     the exact debt, so batching never makes an alarm out of nothing.
     """
 
-    __slots__ = ("_arrival_ns", "_interval_ns", "quiet_until_ns", "statistic", "threshold")
+    __slots__ = ("_arrival_ns", "_interval_ns", "fired_ns", "quiet_until_ns", "statistic", "threshold")
     kind = "rate"
 
     def __init__(self, parameters: Rate) -> None:
@@ -45,6 +47,7 @@ class RateTest:
         self.threshold: float = parameters.burst
         self.statistic: float = 0.0
         self.quiet_until_ns = 0
+        self.fired_ns = 0
 
     def must_update(self, now_ns: int, since_ns: int, value: float, weight: int) -> bool:
         """See `Test`. The statistic is the debt in events."""
@@ -58,18 +61,24 @@ class RateTest:
 class LevelTest:
     """A value above a level."""
 
-    __slots__ = ("quiet_until_ns", "statistic", "threshold")
+    __slots__ = ("fired_ns", "quiet_until_ns", "statistic", "threshold")
     kind = "level"
 
     def __init__(self, parameters: Level) -> None:
         self.threshold: float = parameters.above
         self.statistic: float = 0.0
         self.quiet_until_ns = 0
+        self.fired_ns = 0
 
     def must_update(self, now_ns: int, since_ns: int, value: float, weight: int) -> bool:
         """See `Test`. The statistic is the value."""
         self.statistic = value
         return self.statistic > self.threshold
+
+
+def is_open(test: Test) -> bool:
+    """Whether an alarm lasts of which the kernel tells the end, however long it is silent before."""
+    return isinstance(test, BetsTest) and test.statistic >= test.threshold
 
 
 def make_test(parameters: Parameters, budget: Budget | None = None, *, replayed: bool = False) -> Test:

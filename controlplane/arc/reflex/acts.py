@@ -11,9 +11,10 @@ import signal
 from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
-from controlplane.arc.kernel.cgroups import Cgroups, must_write_file
+from controlplane.arc.kernel.cgroups import Cgroups, must_read_file, must_write_file
 from controlplane.arc.kernel.control_files import ControlFiles, must_read_value, must_write_value
 from controlplane.arc.kernel.events import EventKind
+from controlplane.arc.kernel.priorities import must_open_process_directory
 from controlplane.arc.kernel.processes import must_open_process
 from controlplane.arc.kernel.reaping import Reaper
 from controlplane.arc.kernel.watched import Watched
@@ -100,6 +101,7 @@ class Freeze:
     irreversible = False
 
     def __init__(self, cgroups: Cgroups) -> None:
+        self._cgroups = cgroups
         self._files = ControlFiles(cgroups, "cgroup.freeze", os.O_RDWR)
 
     def prepare(self, cgroup: int, step: Step) -> None:
@@ -134,8 +136,8 @@ class Freeze:
         return FROZEN, victim.cgroup, 1
 
     def must_have(self, victim: Victim, changes: tuple[Change, ...]) -> bool:
-        """The kernel tells."""
-        return False
+        """See `Act`. Asked only where the kernel has not told."""
+        return must_be_so(self._cgroups, victim.cgroup, "frozen 1")
 
 
 class KillCgroup:
@@ -191,8 +193,8 @@ class KillCgroup:
         return POPULATED, victim.cgroup, 0
 
     def must_have(self, victim: Victim, changes: tuple[Change, ...]) -> bool:
-        """The kernel tells."""
-        return False
+        """See `Act`. Asked only where the kernel has not told."""
+        return must_be_so(self._cgroups, victim.cgroup, "populated 0")
 
 
 class KillProcess:
@@ -236,8 +238,23 @@ class KillProcess:
         return EXIT, victim.pid, victim.start_ns
 
     def must_have(self, victim: Victim, changes: tuple[Change, ...]) -> bool:
-        """The kernel tells."""
-        return False
+        """See `Act`. Asked only where the kernel has not told: one that is gone cannot be opened."""
+        pidfd, directory = must_open_process_directory(victim.pid, victim.start_ns, victim.inode)
+        try:
+            stat = must_read_file(directory, "stat")
+        finally:
+            os.close(directory)
+            os.close(pidfd)
+        return stat[stat.rindex(")") + 2] in "ZX"
+
+
+def must_be_so(cgroups: Cgroups, cgroup: int, line: str) -> bool:
+    """Whether cgroup.events has this line; raises OSError when the cgroup is gone."""
+    directory = cgroups.must_open(cgroup)
+    try:
+        return line in must_read_file(directory, "cgroup.events")
+    finally:
+        os.close(directory)
 
 
 def _kill_one_by_one(directory: int) -> None:

@@ -5,18 +5,19 @@ kernel's confirmations and `run_due` when the time has come.
 """
 
 import contextlib
-import heapq
 import time
 from collections import deque
-from collections.abc import Callable, Container, Iterable, Mapping
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from typing import Final
 
 from controlplane.arc.kernel.events import Event
 from controlplane.arc.monitor.streams import Place
-from controlplane.arc.monitor.tests import Test
-from controlplane.arc.reflex.acts import AbsentError, Act, Effect
+from controlplane.arc.monitor.tests import Test, is_open
+from controlplane.arc.reflex.acts import AbsentError, Act
+from controlplane.arc.reflex.agenda import ASK, QUIET, STEP, UNDO, Agenda, Due
 from controlplane.arc.reflex.by_child import ByChild
-from controlplane.arc.reflex.evidence import MAX_HELD, Held, must_hold
+from controlplane.arc.reflex.effects import Effects, must_are_set
 from controlplane.arc.reflex.guards import Guards
 from controlplane.arc.reflex.holdings import Holdings, InForce
 from controlplane.arc.reflex.identities import Identities
@@ -24,41 +25,23 @@ from controlplane.arc.reflex.jobs import Doing, Jobs
 from controlplane.arc.reflex.journal import Journal
 from controlplane.arc.reflex.latency import LatencyHistogram
 from controlplane.arc.reflex.plans import Acts, Plan, Rung, plan_for
+from controlplane.arc.reflex.tallies import Tallies
 from controlplane.arc.reflex.telling import (
     Evidence,
     Reflex,
-    must_effect,
-    must_finding,
     must_intent,
     must_outcome,
-    must_refusal,
     must_victim,
     take_back,
 )
 from controlplane.link.config import Mode
-from controlplane.link.records import Guard, Intent, Reason
-from controlplane.link.rules import Rule, is_empty
+from controlplane.link.records import Intent, Reason
+from controlplane.link.rules import BY_HAND, Rule, is_empty
 from controlplane.link.signals import BY_NAME, Known
 
-MAX_AWAITED: Final = 4096
 MAX_PUT_OFF: Final = 64
 """Looked through at each wake-up: some 50 us at most. Beyond it the oldest are given up."""
-ASK_NS: Final = 250_000
-ASKED: Final = 7
-"""An effect that no event tells is asked for at once, after 1 ms, 4 ms and so on for some 5 s."""
 _RANK: Final[Mapping[Mode, int]] = {"off": 0, "observe": 1, "enforce": 2}
-
-
-class Due(NamedTuple):
-    """A step to take, or with `undo` the span of an act to take back, or to be asked for its effect."""
-
-    at_ns: int
-    order: int
-    reflex: Reflex
-    rung: Rung | None
-    undo: bytes
-    asked: int
-    """How often it was asked for; 0: it is to be taken back."""
 
 
 class Engine:
@@ -74,31 +57,26 @@ class Engine:
         known: Known = BY_NAME,
     ) -> None:
         self._acts = acts
-        self._known = known
         self._guards = guards
         self._journal = journal
         self._identities = Identities()
         self._plans: dict[str, Plan] = {}
         self._modes: dict[str, Mode] = {}
-        self._due: list[Due] = []
-        self._order = 0
+        self._agenda = Agenda()
         self._put_off: deque[tuple[Reflex, Rung]] = deque(maxlen=MAX_PUT_OFF)
-        """Steps that cannot be undone and still lack certainty or confirmation."""
-        self._awaited: dict[Effect, tuple[Reflex, bytes, str]] = {}
+        """Steps that still lack certainty or confirmation, or are taken only when nothing was lost."""
+        self._effects = Effects(journal, self._agenda)
+        self.unfelt: AbstractSet[str] = frozenset()
+        """Signals of which nothing is told for now: that they are quiet means nothing."""
         self.breaker = guards.breaker
         self.holdings = holdings
         self.jobs = Jobs()
         """For children, who begin when the acts of a wake-up are done."""
         self.mode: Mode = mode
         self.latency = LatencyHistogram()
-        self.held: deque[Held] = deque()
-        """Findings told and not yet explained."""
-        self.findings: dict[str, int] = {}
-        """By rule."""
-        self.steps: dict[tuple[str, str], int] = {}
-        """Steps by (act, outcome)."""
-        self.refusals: dict[str, int] = {}
-        """Of steps, by guard."""
+        self.tallies = told = Tallies(journal, self._identities, known)
+        self.findings, self.steps, self.refusals = told.findings, told.steps, told.refusals
+        self.held = told.held
 
     def set_rules(self, rules: Iterable[Rule]) -> None:
         """Put rules in force, after any change of rules, of the mode or of the breaker."""
@@ -107,11 +85,16 @@ class Engine:
 
     def _set_modes(self) -> None:
         self._modes = {name: self.effective_mode(plan.rule) for name, plan in self._plans.items()}
+        self._modes[BY_HAND] = "enforce"
 
     def effective_mode(self, rule: Rule) -> Mode:
         """What a rule may do now. One without a scope, or with an open breaker, may look only."""
         looking = is_empty(rule.scope) or rule.name in self.breaker.open or "" in self.breaker.open
         return weaker(self.mode, weaker(rule.mode, "observe") if looking else rule.mode)
+
+    def acting(self) -> dict[str, Rule]:
+        """Rules that may act now, by name."""
+        return {name: plan.rule for name, plan in self._plans.items() if self._modes.get(name) == "enforce"}
 
     def prepare(self, place: Place) -> None:
         """A cgroup on which rules may act: have their acts ready. One that is gone has nothing to prepare."""
@@ -135,48 +118,51 @@ class Engine:
         plan, mode = self._plans.get(rule.name), self._modes.get(rule.name, "off")
         if plan is None or mode == "off":
             return
-        test.quiet_until_ns = event.time_ns + plan.quiet_ns
+        test.quiet_until_ns = event.time_ns + plan.rest_ns
         victim = must_victim(who, rule, event)
         evidence = Evidence(place, who, culprit, test, event, mode)
         identities = self._identities
         trace, root = identities.must_trace(), identities.must_span()
         reflex = Reflex(rule, victim, evidence, trace, root, event.time_ns, decided_ns)
         for rung in plan.at_once:
-            self._must_step(reflex, rung, event.time_ns)
-        self._must_tell(reflex)
+            self._must_come_to(reflex, rung, event.time_ns)
+        self.tallies.must_tell(reflex)
         for rung in plan.later:
-            self._must_schedule(event.time_ns + rung.step.after_ns, reflex, rung)
+            self._agenda.must_add(event.time_ns + rung.step.after_ns, STEP, reflex, rung)
+        if plan.quiet_ns:
+            self._agenda.must_add(event.time_ns + plan.quiet_ns, QUIET, reflex)
 
-    def _must_tell(self, reflex: Reflex) -> None:
-        """The finding, once."""
-        if reflex.evidence is None:
-            return
-        name = reflex.rule.name
-        self.findings[name] = self.findings.get(name, 0) + 1
-        reflex.finding = must_finding(reflex, reflex.evidence, self._known[reflex.rule.signal].unit)
-        self._journal.must_append(reflex.finding)
-        if len(self.held) < MAX_HELD:
-            self.held.append(must_hold(reflex, reflex.evidence))
-        reflex.evidence = None
+    def take(self, reflex: Reflex, rung: Rung) -> None:
+        """A step that somebody has asked for, now."""
+        self._must_step(reflex, rung, time.monotonic_ns())
+
+    def _must_come_to(self, reflex: Reflex, rung: Rung, now_ns: int) -> None:
+        """A step waits for the effect of the one before, and for evidence what cannot be undone.
+
+        The second half of a step that was taken does not.
+        """
+        if not rung.allowed and (reflex.pending or (reflex.gathering and rung.act.irreversible)):
+            reflex.late = True
+            reflex.waiting += (rung,)
+        else:
+            self._must_step(reflex, rung, now_ns)
 
     def _must_step(self, reflex: Reflex, rung: Rung, now_ns: int) -> None:
         mode = self._modes.get(reflex.rule.name)
-        if reflex.gathering and rung.act.irreversible:
-            reflex.waiting += (rung,)
-        elif self._guards.protection.must_forbid(reflex.victim):
-            self._must_refuse(reflex, rung.act, "protected")
+        if protected := self._guards.protection.must_forbid(reflex.victim, reflex.rule):
+            self.tallies.must_refuse(reflex, rung.act, "protected", protected)
         elif missing := self._must_miss(reflex, rung, now_ns):
             reflex.late = True
             self._put_off.append((reflex, rung))
-            self._must_refuse(reflex, rung.act, "unconfirmed", rung.doubts[missing])
+            self.tallies.must_refuse(reflex, rung.act, "unconfirmed", rung.doubts[missing])
+        elif self._must_lack_events(reflex, rung, now_ns):
+            reflex.late = True
+            self._put_off.append((reflex, rung))
+            self.tallies.must_refuse(reflex, rung.act, "lost", "events of its sensors were lost lately")
         elif mode != "enforce":
-            self._must_tell(reflex)
-            self._journal.must_append(
-                must_intent(reflex, rung.number, rung.step, "observe", (), self._identities.must_span())
-            )
-            self._must_tally(rung.act.name, "observed")
+            self.tallies.must_observe(reflex, rung)
         elif not self._must_have_room(rung, now_ns):
-            self._must_refuse(reflex, rung.act, "budget")
+            self.tallies.must_refuse(reflex, rung.act, "budget")
         else:
             self._must_act(reflex, rung)
 
@@ -193,12 +179,8 @@ class Engine:
         asked = self._guards.confirmation
         return asked.must_miss(reflex.rule, reflex.test, reflex.victim.cgroup, now_ns)
 
-    def _must_refuse(self, reflex: Reflex, act: Act, guard: Guard, detail: str = "") -> None:
-        self._must_tell(reflex)
-        self._must_tally(act.name, "refused")
-        self.refusals[guard] = self.refusals.get(guard, 0) + 1
-        span = self._identities.must_span()
-        self._journal.must_append(must_refusal(reflex, act.name, guard, detail, span))
+    def _must_lack_events(self, reflex: Reflex, rung: Rung, now_ns: int) -> bool:
+        return self._guards.loss.must_forbid(reflex.rule, rung.act.irreversible, now_ns)
 
     def _must_act(self, reflex: Reflex, rung: Rung) -> None:
         """Hold the victim, write the intent, do it, write the outcome."""
@@ -206,10 +188,10 @@ class Engine:
         try:
             opened = act.must_open(reflex.victim, rung.step)
         except AbsentError as absent:
-            self._must_refuse(reflex, act, "absent", absent.detail)
+            self.tallies.must_refuse(reflex, act, "absent", absent.detail)
             return
         except OSError:
-            self._must_refuse(reflex, act, "gone")
+            self.tallies.must_refuse(reflex, act, "gone")
             return
         if (
             act.irreversible
@@ -218,14 +200,14 @@ class Engine:
         ):
             act.must_release(opened)
             self._set_modes()
-            self._must_refuse(reflex, act, "breaker")
+            self.tallies.must_refuse(reflex, act, "breaker")
             return
         changes = self.holdings.must_changes(reflex.victim, opened.changes)
         span = self._identities.must_span()
         intent = must_intent(reflex, rung.number, rung.step, "enforce", changes, span)
         self._journal.must_append(intent)
         if isinstance(act, ByChild):
-            self._must_tell(reflex)
+            self.tallies.must_tell(reflex)
             self.jobs.must_give(reflex, rung, intent, opened.fds)
             return
         error = ""
@@ -237,11 +219,11 @@ class Engine:
         act.must_release(opened)
         if rung.step.after_ns == 0 and not reflex.late:
             self.latency.must_observe(returned_ns - reflex.event_ns, reflex.trace_id, returned_ns)
-        self._must_tell(reflex)
+        self.tallies.must_tell(reflex)
         self._journal.must_append(must_outcome(reflex, intent, returned_ns, error))
-        self._must_tally(act.name, "failed" if error else "done")
+        self.tallies.must_tally(act.name, "failed" if error else "done")
         if not error:
-            self._must_follow(reflex, rung, intent)
+            self._must_follow(reflex, rung, intent, already=must_are_set(opened.changes))
 
     def keep(self, job: Doing, *, failed: bool) -> None:
         """A child has done what is to be undone: when its time is over, or if it failed, at once."""
@@ -253,66 +235,45 @@ class Engine:
     def go_on(self, reflex: Reflex) -> None:
         """Evidence was taken, or could not be: steps that waited for it are taken."""
         reflex.gathering -= 1
-        waiting, reflex.waiting = reflex.waiting, ()
-        for rung in waiting:
-            self._must_step(reflex, rung, time.monotonic_ns())
+        self.jobs.gathering.remove(reflex)
+        self._must_go_on(reflex, time.monotonic_ns())
 
-    def _must_follow(self, reflex: Reflex, rung: Rung, intent: Intent) -> None:
+    def _must_follow(self, reflex: Reflex, rung: Rung, intent: Intent, *, already: bool = False) -> None:
         """Wait for the effect, for the end of its grace, and for the time to take it back."""
-        act = rung.act
-        if len(self._awaited) >= MAX_AWAITED:
-            del self._awaited[next(iter(self._awaited))]
-        awaited = act.must_effect(reflex.victim)
-        if awaited is not None:
-            self._awaited[awaited] = (reflex, intent.span_id, act.name)
-        elif not self._must_see(reflex, act, intent):
-            self._must_ask_later(reflex, intent.span_id, 1)
+        self._effects.must_await(reflex, rung, intent, already=already)
         if rung.then is not None:
-            self._must_schedule(time.monotonic_ns() + rung.step.grace_ns, reflex, rung.then)
-        if not act.irreversible:
-            self._must_keep(reflex, act, intent)
+            self._agenda.must_add(time.monotonic_ns() + rung.step.grace_ns, STEP, reflex, rung.then)
+        if not rung.act.irreversible:
+            self._must_keep(reflex, rung.act, intent)
 
     def _must_keep(self, reflex: Reflex, act: Act, intent: Intent) -> None:
         self.holdings.must_hold(reflex, act, intent)
         if intent.until_ns:
-            self._must_schedule(intent.until_ns, reflex, None, intent.span_id)
-
-    def _must_see(self, reflex: Reflex, act: Act, intent: Intent) -> bool:
-        """Ask the kernel for the effect, and tell it; a victim that is gone shows none."""
-        try:
-            seen = act.must_have(reflex.victim, intent.changes)
-        except OSError:
-            return False
-        if seen:
-            now = time.monotonic_ns()
-            self._journal.must_append(must_effect(reflex, intent.span_id, act.name, now))
-        return seen
-
-    def _must_ask_later(self, reflex: Reflex, span_id: bytes, asked: int) -> None:
-        """At growing intervals, some times."""
-        if asked <= ASKED:
-            at_ns = time.monotonic_ns() + (ASK_NS << 2 * asked)
-            self._must_schedule(at_ns, reflex, None, span_id, asked)
-
-    def _ask(self, due: Due) -> None:
-        held = self.holdings.find(due.undo)
-        if not self._must_see(held.reflex, held.act, held.intent):
-            self._must_ask_later(due.reflex, due.undo, due.asked + 1)
+            self._agenda.must_add(intent.until_ns, UNDO, reflex, None, intent.span_id)
 
     def must_confirm(self, kind: int, who: int, value: int, time_ns: int) -> None:
         """A confirmation from the kernel; most are of no act of ours."""
-        awaited = self._awaited.pop((kind, who, value), None)
-        if awaited is None:
-            return
-        reflex, span_id, act = awaited
-        self._journal.must_append(must_effect(reflex, span_id, act, time_ns))
-        if act == "kill":
-            self._end(reflex)
+        for reflex, span_id, act in self._effects.must_take((kind, who, value), time_ns):
+            if act == "kill":
+                self._end(reflex, "ended")
+            self._must_settle(reflex, span_id, time_ns)
 
-    def _end(self, reflex: Reflex) -> None:
-        """The victim is dead: what is still in force on it has no purpose."""
+    def _must_settle(self, reflex: Reflex, span_id: bytes, now_ns: int) -> None:
+        """No more is to be waited for it: steps that waited follow, or wait for one of them in turn."""
+        if reflex.pending == span_id:
+            reflex.pending = b""
+            self._must_go_on(reflex, now_ns)
+
+    def _must_go_on(self, reflex: Reflex, now_ns: int) -> None:
+        waiting, reflex.waiting = reflex.waiting, ()
+        for rung in waiting:
+            if not reflex.ended:
+                self._must_come_to(reflex, rung, now_ns)
+
+    def _end(self, reflex: Reflex, reason: Reason) -> None:
+        """No further steps, and what is in force on it has no purpose any more."""
         reflex.ended = True
-        self.undo_where(lambda held: held.reflex is reflex, "ended")
+        self.undo_where(lambda held: held.reflex is reflex, reason)
 
     def tend(self) -> None:
         """Between batches."""
@@ -320,41 +281,74 @@ class Engine:
 
     def next_due(self) -> int:
         """Monotonic time of the earliest step or undo, 0 when nothing is due."""
-        while self._due and self._is_stale(self._due[0]):
-            heapq.heappop(self._due)
-        return self._due[0].at_ns if self._due else 0
+        return self._agenda.next_ns(self._is_stale)
+
+    def _is_stale(self, due: Due) -> bool:
+        if due.what in (STEP, QUIET):
+            return due.reflex.ended
+        if due.what == UNDO:
+            return due.span_id not in self.holdings
+        return due.reflex.pending != due.span_id
 
     def run_due(self, now_ns: int) -> None:
         """Take the steps and undos whose time has come, and steps put off that now lack nothing."""
-        while self._due and self._due[0].at_ns <= now_ns:
-            due = heapq.heappop(self._due)
-            if self._is_stale(due):
-                continue
-            if due.rung is not None:
-                self._must_step(due.reflex, due.rung, now_ns)
-            elif due.asked:
-                self._ask(due)
-            else:
-                self._undo(due.undo, "timer")
+        while (due := self._agenda.take(now_ns)) is not None:
+            if not self._is_stale(due):
+                self._run(due, now_ns)
         for _ in range(len(self._put_off)):
             self._reconsider(*self._put_off.popleft(), now_ns)
+
+    def _run(self, due: Due, now_ns: int) -> None:
+        reflex = due.reflex
+        if due.what == STEP:
+            assert due.rung is not None
+            self._must_come_to(reflex, due.rung, now_ns)
+        elif due.what == UNDO:
+            self._undo(due.span_id, "timer")
+        elif due.what == QUIET:
+            self._calm(reflex, now_ns)
+        elif due.what == ASK:
+            held = self.holdings.get(due.span_id)
+            if self._effects.ask(due, held.intent.changes if held else ()):
+                self._must_settle(reflex, due.span_id, now_ns)
+        else:
+            if self._effects.give_up(due) and due.rung is not None and due.rung.act.name == "kill":
+                self._end(reflex, "ended")
+            self._must_settle(reflex, due.span_id, now_ns)
+
+    def _calm(self, reflex: Reflex, now_ns: int) -> None:
+        """De-escalate once the signal has been quiet for long enough, and look again then if it has not."""
+        calm_ns = self._quiet_since(reflex, now_ns) + reflex.rule.quiet_ns
+        if calm_ns > now_ns:
+            self._agenda.must_add(calm_ns, QUIET, reflex)
+            return
+        if reflex.test.quiet_until_ns == reflex.until_ns:
+            reflex.test.quiet_until_ns = reflex.event_ns + reflex.rule.cooldown_ns
+        self._end(reflex, "quiet")
+
+    def _quiet_since(self, reflex: Reflex, now_ns: int) -> int:
+        """A frozen victim is quiet in any case, and so is a signal that is not felt: neither counts."""
+        if reflex.rule.signal in self.unfelt or is_open(reflex.test):
+            return now_ns
+        for held in self.holdings.all():
+            if held.reflex is reflex and held.act.name == "freeze":
+                return max(now_ns, held.intent.until_ns)
+        return max(reflex.test.fired_ns, reflex.thawed_ns)
 
     def _reconsider(self, reflex: Reflex, rung: Rung, now_ns: int) -> None:
         """A step that was put off: take it, wait on, or once the next reflex may begin, give it up."""
         if reflex.ended or now_ns >= reflex.until_ns:
             return
-        if self._must_miss(reflex, rung, now_ns):
+        missing = self._must_miss(reflex, rung, now_ns)
+        if missing or reflex.pending or self._must_lack_events(reflex, rung, now_ns):
             self._put_off.append((reflex, rung))
         else:
             self._must_step(reflex, rung, now_ns)
 
-    def _is_stale(self, due: Due) -> bool:
-        return due.undo not in self.holdings if due.rung is None else due.reflex.ended
-
     def undo_where(self, wanted: Callable[[InForce], bool], reason: Reason, actor: str = "") -> int:
-        """Take back every act in force that is wanted; how many."""
+        """Take back every act in force that is wanted, the last one first; how many."""
         spans = self.holdings.chosen(wanted)
-        for span in spans:
+        for span in reversed(spans):
             self._undo(span, reason, actor)
         return len(spans)
 
@@ -365,33 +359,28 @@ class Engine:
         if hook is not None:
             self.jobs.take_back(held.intent, hook, reason, actor)
             return
-        self._journal.must_append(take_back(held.act, held.intent, changes, reason, actor))
-        self._must_tally(held.act.name, "undone")
-
-    def tally(self, act: str, outcome: str, count: int = 1) -> None:
-        """Steps that were finished elsewhere."""
-        self.steps[act, outcome] = self.steps.get((act, outcome), 0) + count
+        undone = take_back(held.act, held.intent, changes, reason, actor)
+        self._journal.must_append(undone)
+        self.tallies.must_tally(held.act.name, "undone")
+        if held.act.name == "freeze":
+            held.reflex.thawed_ns = undone.time_ns
+        self._must_settle(held.reflex, span_id, undone.time_ns)
 
     def end_where(self, wanted: Callable[[Reflex], bool]) -> None:
         """No further steps of the wanted reflexes."""
-        for reflex in (*(due.reflex for due in self._due), *(reflex for reflex, _ in self._put_off)):
+        due = (due.reflex for due in self._agenda)
+        for reflex in (*due, *(reflex for reflex, _ in self._put_off), *self.jobs.gathering):
             if wanted(reflex):
                 reflex.ended = True
 
-    def stop_acting(self, acting: Container[str], reason: Reason) -> None:
-        """Only the rules named may go on; the others' acts in force are taken back."""
-        self.end_where(lambda reflex: reflex.rule.name not in acting)
-        self.undo_where(lambda held: held.intent.rule not in acting, reason)
+    def stop_acting(self, acting: Mapping[str, Rule], reason: Reason) -> None:
+        """Only these rules, as they are now, and people may go on; others' acts in force are taken back."""
 
-    def _must_schedule(
-        self, at_ns: int, reflex: Reflex, rung: Rung | None, undo: bytes = b"", asked: int = 0
-    ) -> None:
-        self._order += 1
-        heapq.heappush(self._due, Due(at_ns, self._order, reflex, rung, undo, asked))
+        def stops(reflex: Reflex) -> bool:
+            return reflex.rule.name != BY_HAND and acting.get(reflex.rule.name) != reflex.rule
 
-    def _must_tally(self, act: str, outcome: str) -> None:
-        key = (act, outcome)
-        self.steps[key] = self.steps.get(key, 0) + 1
+        self.end_where(stops)
+        self.undo_where(lambda held: stops(held.reflex), reason)
 
 
 def weaker(one: Mode, other: Mode) -> Mode:

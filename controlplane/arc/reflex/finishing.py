@@ -28,17 +28,17 @@ class Finishing:
         else:
             error = report.error and (report.detail or report.error)
             self._journal.must_append(undo_of(job.intent, job.reason, job.actor, error))
-            self._engine.tally(job.intent.act, "undone")
+            self._engine.tallies.must_tally(job.intent.act, "undone")
 
     def _done(self, job: Doing, report: Report) -> None:
         reflex, intent = job.reflex, job.intent
         now = time.monotonic_ns()
         self._journal.must_append(must_outcome(reflex, intent, now, report.error, report.detail))
-        self._engine.tally(intent.act, "failed" if report.error else "done")
+        self._engine.tallies.must_tally(intent.act, "failed" if report.error else "done")
         if report.in_effect:
             self._journal.must_append(must_effect(reflex, intent.span_id, intent.act, now))
         if report.deleted:
-            self._engine.tally(intent.act, "deleted", report.deleted)
+            self._engine.tallies.must_tally(intent.act, "deleted", report.deleted)
         if intent.changes:
             self._engine.keep(job, failed=bool(report.error))
         if intent.act == "evidence":

@@ -47,9 +47,9 @@ class Holdings:
     def __contains__(self, span_id: bytes) -> bool:
         return span_id in self._by_span
 
-    def find(self, span_id: bytes) -> InForce:
-        """One that is in force."""
-        return self._by_span[span_id]
+    def get(self, span_id: bytes) -> InForce | None:
+        """What is in force by that span."""
+        return self._by_span.get(span_id)
 
     @property
     def full(self) -> bool:

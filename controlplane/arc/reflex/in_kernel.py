@@ -18,8 +18,8 @@ from controlplane.arc.kernel.processes import TICK_NS
 from controlplane.arc.monitor.gates import reacting
 from controlplane.arc.monitor.streams import Monitor, Place
 from controlplane.arc.reflex.engine import weaker
-from controlplane.arc.reflex.guards import Protection
 from controlplane.arc.reflex.plans import Acts, Plan, plan_for
+from controlplane.arc.reflex.protection import Protection
 from controlplane.arc.reflex.taking_up import TakingUp
 from controlplane.arc.reflex.victims import Victim
 from controlplane.link.config import Config, Mode
@@ -110,6 +110,8 @@ class InKernel:
             return NO_MAPS
         if rule.ladder[0].act == "deny" and self._denials.absent:
             return self._denials.absent
+        if rule.per == "process" and self._config.breaker_acts > BREAKER_TIMES:
+            return f"its breaker counts up to {BREAKER_TIMES} acts, and breaker_acts is more"
         bets = [each for each in rules if isinstance(each.test, Betting) and each.signal == rule.signal]
         if isinstance(rule.test, Betting) and len(bets) > 1:
             return f"another policy learns {rule.signal}, at another threshold"
@@ -192,11 +194,15 @@ class InKernel:
 
     def _scope(self, placements: Placements, place: Place) -> None:
         seats = [self._seats[rule.name] for rule in place.rules() if rule.name in self._seats]
-        forbidden = self._protection.must_forbid(Victim(place.cgroup, place.path))
-        bits = sum(1 << seat.at for seat in seats if not (forbidden and seat.plan.rule.per == "cgroup"))
+        bits = sum(1 << seat.at for seat in seats if not self._forbids(place, seat.plan.rule))
         if bits != self._scopes.get(place.cgroup, 0):
             placements.scope(place.cgroup, bits)
             self._scopes[place.cgroup] = bits
+
+    def _forbids(self, place: Place, rule: Rule) -> bool:
+        """Whether a cgroup, or anybody in it, must not be touched. The kernel knows protected processes."""
+        anybody = 0 if rule.per == "cgroup" else -1
+        return bool(self._protection.must_forbid(Victim(place.cgroup, place.path, anybody), rule))
 
     def take_up(self, event: Event, place: Place) -> None:
         """The kernel has acted."""
@@ -227,9 +233,9 @@ def placed(seat: Seat, signal: int, mode: int, config: Config) -> Placed:
         interval_ns=interval_ns,
         burst_ns=burst_ns,
         level=level,
-        quiet_ns=seat.plan.quiet_ns,
+        quiet_ns=seat.plan.rest_ns,
         breaker_ns=config.breaker_window_s * NS,
-        allow=min(config.breaker_acts, BREAKER_TIMES),
+        allow=config.breaker_acts,
         id=seat.id,
         signal=signal,
         test=test,

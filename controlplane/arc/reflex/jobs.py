@@ -54,6 +54,8 @@ class Jobs:
 
     def __init__(self) -> None:
         self.waiting: deque[Job] = deque()
+        self.gathering: deque[Reflex] = deque()
+        """Of which evidence is being taken, once for each."""
         self._hooks: deque[int] = deque(maxlen=HOOKS_A_WINDOW)
         """When the last of them were taken on."""
 
@@ -71,7 +73,9 @@ class Jobs:
 
     def must_give(self, reflex: Reflex, rung: Rung, intent: Intent, fds: tuple[int, ...]) -> None:
         """An act was admitted and is to be done; what cannot be undone waits for evidence."""
-        reflex.gathering += rung.step.act == "evidence"
+        if rung.step.act == "evidence":
+            reflex.gathering += 1
+            self.gathering.append(reflex)
         timeout_ns = must_timeout(rung.step)
         until_ns = time.monotonic_ns() + timeout_ns
         self.waiting.append(Doing(reflex, rung, intent, fds, timeout_ns, until_ns))

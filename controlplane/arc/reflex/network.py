@@ -36,7 +36,9 @@ _NUMBER: Final = struct.Struct("=i")
 _ID: Final = struct.Struct("=Q")
 _LEVEL: Final = struct.Struct(">I")
 _HANDLE: Final = struct.Struct("=I")
-TAKEN: Final = "it has a queueing discipline already, of somebody else's"
+ENCODING: Final = "its messages are being encoded, which takes a moment"
+FORBIDDEN: Final = "its network is not the arc's own: that takes CAP_SYS_PTRACE and CAP_SYS_ADMIN"
+TAKEN: Final = "the interface has a queueing discipline already"
 LOST: Final = frozenset({errno.ENOENT, errno.EINVAL})
 """What the kernel says of an object that is no longer there, or of a discipline with another handle."""
 
@@ -46,7 +48,7 @@ class Prepared:
 
     def __init__(self) -> None:
         self.messages: dict[Order, Messages] = {}
-        self.missing = "its messages are being encoded"
+        self.missing = ENCODING
         """Why there are none for a step."""
 
 
@@ -74,7 +76,10 @@ class NetworkAct:
         messages = self._prepared.messages.get(must_order(step))
         if messages is None:
             raise AbsentError(self._prepared.missing)
-        namespace = self._namespaces.must_find(victim.cgroup, messages.protocol)
+        try:
+            namespace = self._namespaces.must_find(victim.cgroup, messages.protocol)
+        except PermissionError:
+            raise AbsentError(FORBIDDEN) from None
         try:
             interface = self._must_interface(namespace, step.interface) if step.interface else 0
         except (AbsentError, OSError):

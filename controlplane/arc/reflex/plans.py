@@ -8,7 +8,7 @@ import msgspec
 from controlplane.arc.reflex.acts import Act
 from controlplane.link.rules import Rule, Step, is_learned
 
-SHORTEST_QUIET_NS = 20_000_000
+SHORTEST_REST_NS = 20_000_000
 """Records of the same storm may still be in the ring when its victim is dealt with."""
 
 Acts = Mapping[tuple[str, bool], Act]
@@ -33,8 +33,10 @@ class Plan(NamedTuple):
     """One rule, ready to run."""
 
     rule: Rule
-    quiet_ns: int
+    rest_ns: int
     """One reflex against a victim at a time: its cooldown, or longer while its ladder lasts."""
+    quiet_ns: int
+    """How long the signal must be quiet for what lasts to be taken back; 0: nothing would last that long."""
     at_once: tuple[Rung, ...]
     later: tuple[Rung, ...]
 
@@ -42,24 +44,31 @@ class Plan(NamedTuple):
 def plan_for(rule: Rule, acts: Acts) -> Plan:
     """Steps whose act does nothing, or cannot be done here, are left out."""
     rungs = [
-        Rung(number, step, act, doubts_of(rule) if act.irreversible else (), _then(number, step, act))
+        Rung(number, step, act, doubts_of(rule) if act.irreversible else (), then(number, step, act))
         for number, step in enumerate(rule.ladder)
         if (act := acts.get((step.act, rule.per == "process"))) is not None
     ]
     lasts = [step.after_ns + step.for_ns + step.grace_ns for step in rule.ladder]
     return Plan(
         rule=rule,
-        quiet_ns=max(SHORTEST_QUIET_NS, rule.cooldown_ns, *lasts),
+        rest_ns=max(SHORTEST_REST_NS, rule.cooldown_ns, *lasts),
+        quiet_ns=rule.quiet_ns if any(_outlasts(step, rule.quiet_ns) for step in rule.ladder) else 0,
         at_once=tuple(rung for rung in rungs if rung.step.after_ns == 0),
         later=tuple(rung for rung in rungs if rung.step.after_ns > 0),
     )
 
 
-def _then(number: int, step: Step, act: Act) -> Rung | None:
+def then(number: int, step: Step, act: Act) -> Rung | None:
+    """What follows when a step's grace is over; None where it has none."""
     if not step.grace_ns:
         return None
     last = msgspec.structs.replace(step, after_ns=step.after_ns + step.grace_ns, grace_ns=0)
     return Rung(number, last, act, allowed=True)
+
+
+def _outlasts(step: Step, quiet_ns: int) -> bool:
+    """Whether a step would still be to come, or what it set be there, after so much quiet."""
+    return step.after_ns > quiet_ns or (step.act != "freeze" and step.after_ns + step.for_ns > quiet_ns)
 
 
 def doubts_of(rule: Rule) -> tuple[str, ...]:

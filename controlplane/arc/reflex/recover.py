@@ -7,7 +7,7 @@ import msgspec
 from controlplane.arc.reflex.acts import Act
 from controlplane.arc.reflex.journal import boot_id
 from controlplane.arc.reflex.telling import take_back
-from controlplane.link.records import Change, Intent, Outcome, Record, Undo
+from controlplane.link.records import Change, Intent, Outcome, Reason, Record, Undo
 from controlplane.link.rules import IRREVERSIBLE
 from controlplane.link.segment import Header
 
@@ -52,7 +52,12 @@ def _as_it_is(intent: Intent, last: Mapping[Place, str]) -> Intent:
     return msgspec.structs.replace(intent, changes=tuple(changes))
 
 
-def undo_left(intents: Iterable[Intent], acts: Mapping[tuple[str, bool], Act]) -> Iterator[Undo]:
+def undo_left(
+    intents: Iterable[Intent],
+    acts: Mapping[tuple[str, bool], Act],
+    reason: Reason = "restart",
+    actor: str = "",
+) -> Iterator[Undo]:
     """Take each back, and say what came of it. Of several on one victim the last one writes the values.
 
     What programs did, programs undo: those are left to `finishing.take_back_hooks`.
@@ -63,4 +68,4 @@ def undo_left(intents: Iterable[Intent], acts: Mapping[tuple[str, bool], Act]) -
         act = acts.get((intent.act, bool(intent.pid)))
         if act is not None:
             changes = [each for each in intent.changes if last[_place(intent, each)] is intent]
-            yield take_back(act, intent, changes, "restart")
+            yield take_back(act, intent, changes, reason, actor)

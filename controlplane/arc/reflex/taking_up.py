@@ -13,6 +13,7 @@ import msgspec
 from controlplane.arc.kernel.events import Event, Outcome
 from controlplane.arc.monitor.streams import NOBODY, Place
 from controlplane.arc.monitor.tests import Test
+from controlplane.arc.reflex.agenda import STEP
 from controlplane.arc.reflex.denying import must_change
 from controlplane.arc.reflex.engine import Engine
 from controlplane.arc.reflex.plans import Plan, Rung
@@ -32,7 +33,7 @@ GUARDS: Final[Mapping[int, Guard]] = {
 class KernelTest:
     """What a test in the kernel had when it fired. See `Test`."""
 
-    __slots__ = ("kind", "quiet_until_ns", "statistic", "threshold")
+    __slots__ = ("fired_ns", "kind", "quiet_until_ns", "statistic", "threshold")
 
     def __init__(self, rule: Rule, event: Event, quiet_until_ns: int) -> None:
         match rule.test:
@@ -44,6 +45,7 @@ class KernelTest:
                 self.kind, self.statistic = "level", float(event.value)
                 self.threshold = float(getattr(test, "above", 0))
         self.quiet_until_ns = quiet_until_ns
+        self.fired_ns = event.time_ns
 
     def must_update(self, now_ns: int, since_ns: int, value: float, weight: int) -> bool:
         """It runs in the kernel."""
@@ -79,13 +81,13 @@ class TakingUp(Engine):
         event = told._replace(culprit=0, weight=1)
         rule = plan.rule
         mode: Mode = "observe" if taken.outcome == Outcome.OBSERVED else "enforce"
-        test = KernelTest(rule, event, event.time_ns + plan.quiet_ns)
+        test = KernelTest(rule, event, event.time_ns + plan.rest_ns)
         evidence = Evidence(place, place, NOBODY, test, event, mode)
         names = self._identities.must_trace(), self._identities.must_span()
         reflex = Reflex(
             rule, must_victim(place, rule, event), evidence, *names, event.time_ns, taken.decided_ns
         )
-        self._must_tell(reflex)
+        self.tallies.must_tell(reflex)
         rung = plan.at_once[0]
         guard = GUARDS.get(taken.outcome)
         if guard is None:
@@ -93,14 +95,14 @@ class TakingUp(Engine):
         else:
             self._forbidden(reflex, rung, guard)
         for later in plan.later:
-            self._must_schedule(event.time_ns + later.step.after_ns, reflex, later)
+            self._agenda.must_add(event.time_ns + later.step.after_ns, STEP, reflex, later)
 
     def _take_up_step(self, reflex: Reflex, rung: Rung, taken: Taken, mode: Mode) -> None:
         act = rung.act
         intent = self._intent(reflex, rung, taken, mode)
         if mode == "observe":
             self._journal.must_append(intent)
-            self._must_tally(act.name, "observed")
+            self.tallies.must_tally(act.name, "observed")
             return
         if not act.irreversible and self.holdings.full:
             act.undo(reflex.victim, intent.changes)
@@ -111,7 +113,7 @@ class TakingUp(Engine):
         self._journal.must_append(
             must_outcome(reflex, intent, taken.acted_ns, "the kernel refused" if failed else "")
         )
-        self._must_tally(act.name, "failed" if failed else "done")
+        self.tallies.must_tally(act.name, "failed" if failed else "done")
         if failed:
             return
         self.latency.must_observe(taken.acted_ns - reflex.event_ns, reflex.trace_id, taken.acted_ns)
@@ -128,7 +130,7 @@ class TakingUp(Engine):
         return msgspec.structs.replace(intent, time_ns=taken.decided_ns)
 
     def _forbidden(self, reflex: Reflex, rung: Rung, guard: Guard) -> None:
-        self._must_refuse(reflex, rung.act, guard)
+        self.tallies.must_refuse(reflex, rung.act, guard)
         if guard == "breaker":
-            self.breaker.open.add(reflex.rule.name)
+            self.breaker.must_open(reflex.rule.name)
             self._set_modes()

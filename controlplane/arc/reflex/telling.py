@@ -41,8 +41,8 @@ class Reflex:
     """One run of a rule's ladder against one victim."""
 
     __slots__ = (
-        *("decided_ns", "ended", "event_ns", "evidence", "finding", "gathering", "late", "root"),
-        *("rule", "test", "trace_id", "until_ns", "victim", "waiting"),
+        *("actor", "decided_ns", "ended", "event_ns", "evidence", "finding", "gathering", "late", "pending"),
+        *("root", "rule", "test", "thawed_ns", "trace_id", "until_ns", "victim", "waiting"),
     )
 
     def __init__(
@@ -68,12 +68,19 @@ class Reflex:
         self.decided_ns = decided_ns
         self.ended = False
         self.late = False
-        """A step was put off, so that times since the event say nothing of ours."""
+        """A step was put off or had to wait, so that times since the event say nothing of ours."""
+        self.pending = b""
+        """Span of the act whose effect is not known yet: further steps wait for it."""
+        self.waiting: tuple[Rung, ...] = ()
+        """Those steps."""
+        self.thawed_ns = 0
+        """When a freeze of it last ended: a frozen victim is quiet in any case."""
         self.finding: Finding | None = None
         """Once it was told."""
+        self.actor = ""
+        """Who asked for it, where nothing fired."""
         self.gathering = 0
         """How much evidence is being taken, for which what cannot be undone waits."""
-        self.waiting: tuple[Rung, ...] = ()
 
 
 def must_text(comm: bytes) -> str:
@@ -152,6 +159,7 @@ def must_intent(
         until_ns=now + step.for_ns if step.for_ns else 0,
         mode=mode,
         event_ns=reflex.event_ns,
+        actor=reflex.actor,
     )
 
 
@@ -171,8 +179,8 @@ def must_outcome(reflex: Reflex, intent: Intent, returned_ns: int, error: str, d
     )
 
 
-def must_effect(reflex: Reflex, span_id: bytes, act: str, time_ns: int) -> Effect:
-    """The kernel confirmed the act."""
+def must_effect(reflex: Reflex, span_id: bytes, act: str, time_ns: int, error: str = "") -> Effect:
+    """The kernel confirmed the act, or with `error` it did not."""
     return Effect(
         time_ns=time_ns,
         trace_id=reflex.trace_id,
@@ -180,6 +188,7 @@ def must_effect(reflex: Reflex, span_id: bytes, act: str, time_ns: int) -> Effec
         rule=reflex.rule.name,
         act=act,
         event_ns=reflex.event_ns,
+        error=error,
     )
 
 

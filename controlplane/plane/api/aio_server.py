@@ -22,7 +22,7 @@ LIMITS: Final[Options] = (
     ("grpc.max_metadata_size", 8 * 1024),
     ("grpc.absolute_max_metadata_size", 16 * 1024),
     ("grpc.http2.settings_timeout", 1_000),  # metadata limits bind only once the client acknowledged them
-    ("grpc.max_concurrent_streams", 50),
+    ("grpc.max_concurrent_streams", 100),  # counts calls, too, that were answered and not yet cleared away
     ("grpc.server_handshake_timeout_ms", 5_000),
     ("grpc.max_allowed_incoming_connections", 500),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),

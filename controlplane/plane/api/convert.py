@@ -115,6 +115,9 @@ def policy(rule: rules.Rule) -> pb.Policy:
         where=rule.where,
         mode=MODES[rule.mode],
         origin=rule.origin,
+        quiet_ns=rule.quiet_ns,
+        on_loss=rule.on_loss or "",
+        protect=rule.protect,
     )
     match rule.test:
         case rules.Rate(interval_ns=interval_ns, burst=burst):
@@ -193,6 +196,8 @@ def reflex(reflex: Reflex) -> pb.Reflex:
     if reflex.finding:
         message.time.CopyFrom(timestamp(reflex.finding.wall_ns))
         message.finding.CopyFrom(told(reflex.finding).finding)
+    elif any(step.policy == rules.BY_HAND for step in steps[:1]):
+        message.time.CopyFrom(timestamp(reflex.steps[0].wall_ns))
     return message
 
 
@@ -237,10 +242,10 @@ def _step(
     match record:
         case records.Intent():
             more = _intent(record, told.wall_ns - record.time_ns)
-        case records.Outcome(ok=ok, error=error):
-            more = pb.ReflexStep(kind=pb.ReflexStep.KIND_OUTCOME, ok=ok, error=error)
-        case records.Effect():
-            more = pb.ReflexStep(kind=pb.ReflexStep.KIND_EFFECT)
+        case records.Outcome(ok=ok, error=error, detail=detail):
+            more = pb.ReflexStep(kind=pb.ReflexStep.KIND_OUTCOME, ok=ok, error=error, detail=detail)
+        case records.Effect(error=error):
+            more = pb.ReflexStep(kind=pb.ReflexStep.KIND_EFFECT, ok=not error, error=error)
         case records.Undo():
             more = _undo(record)
         case records.GuardRefused():
@@ -259,6 +264,7 @@ def _intent(record: records.Intent, wall_offset_ns: int) -> pb.ReflexStep:
         mode=MODES[record.mode],
         until=timestamp(record.until_ns + wall_offset_ns) if record.until_ns else None,
         changes=[f"{each.what} {each.before} -> {each.after}" for each in record.changes],
+        actor=record.actor,
     )
 
 

@@ -53,11 +53,13 @@ class FrontDoor(grpc.aio.ServerInterceptor):
         path: str = handler_call_details.method
         handler = await continuation(handler_call_details)
 
-        async def serve(_: object, context: Context) -> None:
-            await self._served(handler, path, context)
+        async def serve(_: object, context: Context) -> Message:
+            return await self._served(handler, path, context)
 
-        # Always as a stream: gRPC parses the request of a unary call before it runs its handler.
-        return grpc.stream_stream_rpc_method_handler(
+        # Requests always as a stream: gRPC parses a single one before it runs its handler.
+        streams = handler is not None and handler.response_streaming
+        kind = grpc.stream_stream_rpc_method_handler if streams else grpc.stream_unary_rpc_method_handler
+        return kind(
             serve,
             handler.request_deserializer if handler else None,
             handler.response_serializer if handler else None,
@@ -67,18 +69,22 @@ class FrontDoor(grpc.aio.ServerInterceptor):
         """Ends a call of a method that nobody serves, whose name gRPC does not tell."""
         await self._served(None, "", context)
 
-    async def _served(self, handler: Handler | None, path: str, context: Context) -> None:
-        call = Call(outcome="refused", request_id=secrets.token_hex(8), method=shortened(path))
-        call = replace(call, origin=shortened(context.peer()))
+    async def _served(self, handler: Handler | None, path: str, context: Context) -> Message:
+        """The response; None where responses were a stream."""
+        call = Call(
+            outcome="refused",
+            request_id=secrets.token_hex(8),
+            method=shortened(path),
+            origin=shortened(context.peer()),
+        )
         context.set_trailing_metadata(((REQUEST_ID, call.request_id),))
         try:
             caller = self._admit(path, call, context)
             CALLER.set(caller)
             assert handler is not None, "a method with a role has a handler"
             if self._roles[path] > Role.VIEWER:
-                await self._journalled(handler, replace(call, **_who(caller)), context)
-            else:
-                await _answer(handler, await _opened(handler, context), context)
+                return await self._journalled(handler, replace(call, **_who(caller)), context)
+            return await _answer(handler, await _opened(handler, context), context)
         except grpc.aio.AbortError:
             raise
         except Exception as error:  # noqa: BLE001  # the RPC border
@@ -112,13 +118,13 @@ class FrontDoor(grpc.aio.ServerInterceptor):
             return ApiError(grpc.StatusCode.PERMISSION_DENIED, f"this needs the role {role.name.lower()}")
         return None
 
-    async def _journalled(self, handler: Handler, call: Call, context: Context) -> None:
+    async def _journalled(self, handler: Handler, call: Call, context: Context) -> Message:
         """More than a viewer may do changes something: the journal has it before, and how it went after."""
         opened = await _opened(handler, context)
         call = replace(call, outcome="begun", what=summary(opened))
         await self._audit.begin(call)
         try:
-            await _answer(handler, opened, context)
+            response = await _answer(handler, opened, context)
         except asyncio.CancelledError:
             self._audit.end(replace(call, outcome="failed", code=grpc.StatusCode.CANCELLED.name))
             raise
@@ -128,6 +134,7 @@ class FrontDoor(grpc.aio.ServerInterceptor):
             self._audit.end(replace(call, outcome="failed", code=failed.code.name, detail=detail))
             raise
         self._audit.end(replace(call, outcome="done", code=grpc.StatusCode.OK.name))
+        return response
 
 
 def _who(caller: Caller) -> dict[str, str]:
@@ -145,15 +152,15 @@ async def _opened(handler: Handler, context: Context) -> Message:
     return request
 
 
-async def _answer(handler: Handler, opened: Message, context: Context) -> None:
+async def _answer(handler: Handler, opened: Message, context: Context) -> Message:
     if handler.response_streaming:
         respond = handler.stream_stream if handler.request_streaming else handler.unary_stream
         async with aclosing(respond(opened, context)) as responses:
             async for response in responses:
                 await context.write(response)
-    else:
-        respond = handler.stream_unary if handler.request_streaming else handler.unary_unary
-        await context.write(await respond(opened, context))
+        return None
+    respond = handler.stream_unary if handler.request_streaming else handler.unary_unary
+    return await respond(opened, context)
 
 
 async def _requests(context: Context) -> AsyncIterator[Message]:

@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 _FAILED: Final = re.compile(
@@ -33,7 +33,12 @@ def divert() -> int:
 
 @contextmanager
 def failed_handshakes(reading: int, failed: Callable[[str], None]) -> Iterator[None]:
-    """Calls `failed` with the reason of each, from the running loop, while the block lasts."""
+    """Calls `failed` with the reason of each, from the running loop, while the block lasts.
+
+    Those before were of our own making: the core tells of a failure before it answers the client.
+    """
+    with suppress(BlockingIOError):
+        _Log(reading, lambda _: None).read()
     log = _Log(reading, failed)
     loop = asyncio.get_running_loop()
     loop.add_reader(reading, log.read)

@@ -14,7 +14,7 @@ import grpc
 from controlplane.link import frames, rules
 from controlplane.link.config import Mode
 from controlplane.link.signals import BY_NAME, Known
-from controlplane.plane.api import convert
+from controlplane.plane.api import by_hand, convert
 from controlplane.plane.api.aio_server import Handlers
 from controlplane.plane.api.errors import ApiError, bad_field
 from controlplane.plane.api.explain import explanation
@@ -31,7 +31,7 @@ from controlplane.plane.story import (
 from controlplane.policy.compile import rules_of
 from controlplane.policy.errors import PolicyError
 from controlplane.wire import management_pb2 as pb
-from controlplane.wire.methods import MANAGEMENT, methods
+from controlplane.wire.methods import MANAGEMENT, Role, methods
 
 MODE_NAMES: dict[int, Mode] = {number: mode for mode, number in convert.MODES.items()}
 TRACE_ID = re.compile(r"[0-9a-f]{32}")
@@ -153,6 +153,32 @@ class Management:
             raise bad_field("id", f"{len(found)} reflexes begin so: more digits are needed")
         return explanation(found[0])
 
+    async def Trigger(self, request: pb.TriggerRequest, context: Context) -> pb.TriggerResponse:
+        """Has the arc do one act; who may kill is decided here, as that depends on the act."""
+        if not request.WhichOneof("target"):
+            raise bad_field("target", "say whom: the path of a cgroup, or a pid")
+        step = by_hand.step_in(request)
+        if step.act in rules.IRREVERSIBLE and not request.dry_run and CALLER.get().role != Role.ADMIN:
+            raise ApiError(
+                grpc.StatusCode.PERMISSION_DENIED, f"{step.act} cannot be undone: it needs the role admin"
+            )
+        parent = by_hand.parent_in(context.invocation_metadata() or ())
+        answer = await self._arc.ask_for(
+            frames.Triggered,
+            lambda id_: frames.Trigger(
+                id=id_,
+                step=step,
+                path=request.cgroup,
+                pid=request.pid,
+                start_ns=request.start_ns,
+                dry_run=request.dry_run,
+                actor=_actor(),
+                trace_id=parent.trace_id,
+                parent_id=parent.span_id,
+            ),
+        )
+        return by_hand.response(answer, step)
+
     async def Undo(self, request: pb.UndoRequest, context: Context) -> pb.UndoResponse:
         """Has the arc undo what one reflex, or every reflex, has in force."""
         if not request.all and not request.trace_id:
@@ -160,6 +186,16 @@ class Management:
         trace_id = b"" if request.all else trace_id_in(request.trace_id)
         done = await self._do(lambda id_: frames.UndoActs(id=id_, trace_id=trace_id, actor=_actor()))
         return pb.UndoResponse(undone=done.changed)
+
+    async def CloseBreaker(
+        self, request: pb.CloseBreakerRequest, context: Context
+    ) -> pb.CloseBreakerResponse:
+        """Has the arc close a breaker."""
+        if not request.node and not request.policy:
+            raise bad_field("whose", "say whose breaker: a policy's or the node's")
+        rule = "" if request.node else request.policy
+        await self._do(lambda id_: frames.CloseBreaker(id=id_, rule=rule, actor=_actor()))
+        return pb.CloseBreakerResponse()
 
     async def _status(self) -> frames.Status:
         return await self._arc.ask_for(frames.Status, lambda id_: frames.GetStatus(id=id_))

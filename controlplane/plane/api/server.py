@@ -5,7 +5,7 @@ They share an event loop and nothing else, so probes are answered while manageme
 
 import os
 import stat
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -15,18 +15,15 @@ import msgspec
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from controlplane.link.config import Identity
 from controlplane.link.records import Call
 from controlplane.plane.api import management
 from controlplane.plane.api.aio_server import LIMITS, AioServer, Context, Handlers, Options, no_such_method
 from controlplane.plane.api.audit import Audit
 from controlplane.plane.api.front_door import FrontDoor
 from controlplane.plane.api.health import Health
-from controlplane.plane.api.identities import Identify, by_certificate, by_socket, table
+from controlplane.plane.api.identities import Identify, by_socket
 from controlplane.plane.api.management import Management
-from controlplane.plane.api.probe import require_tls_1_3
 from controlplane.plane.api.summary import shortened
-from controlplane.plane.api.tls import Credentials
 from controlplane.wire.methods import MANAGEMENT, Role, methods
 
 MAX_SOCKET_PATH: Final = 107
@@ -56,30 +53,14 @@ async def serve_socket(path: Path, role: Role, served: Served) -> AsyncIterator[
     The socket is the owner's alone for admins, its group's as well for others. Raises OSError.
     """
     _prepare(path)
-    server = _management(served, by_socket(role), LIMITS)
+    server = management_server(served, by_socket(role), LIMITS)
     before = os.umask(0o177 if role is Role.ADMIN else 0o117)
     try:
         server.listen(f"unix:{path}", grpc.local_server_credentials(grpc.LocalConnectionType.UDS))
     finally:
         os.umask(before)
-    async with _running(server, served.let_go):
+    async with running(server, served.let_go):
         yield
-
-
-@asynccontextmanager
-async def serve_tls(
-    address: str, credentials: Credentials, identities: Sequence[Identity], age_s: int, served: Served
-) -> AsyncIterator[int]:
-    """Serves management on `host:port` over TLS 1.3 while the block lasts; gives the port.
-
-    Raises OSError, and OldTlsError where TLS 1.2 would be spoken.
-    """
-    await require_tls_1_3(credentials.for_grpc())
-    identify = by_certificate(table(identities), credentials.revoked)
-    server = _management(served, identify, _aging(age_s))
-    port = server.listen(address, credentials.for_grpc())
-    async with _running(server, served.let_go):
-        yield port
 
 
 @asynccontextmanager
@@ -91,10 +72,10 @@ async def serve_health(address: str, health: Health, audit: Audit) -> AsyncItera
         audit.refused(msgspec.structs.replace(call, detail="not a method of health"))
         await no_such_method(context)
 
-    server = AioServer([], _aging(3_600), refuse)
+    server = AioServer([], aging(3_600), refuse)
     server.register(HEALTH, _health(health))
     port = server.listen(address)
-    async with _running(server, health.end):
+    async with running(server, health.end):
         yield port
 
 
@@ -105,7 +86,8 @@ def roles() -> dict[str, Role]:
     return ours | dict.fromkeys(names, Role.VIEWER)
 
 
-def _management(served: Served, identify: Identify, options: Options) -> AioServer:
+def management_server(served: Served, identify: Identify, options: Options) -> AioServer:
+    """A server whose every method is behind the front door; it listens nowhere yet."""
     door = FrontDoor(roles(), identify, served.audit)
     server = AioServer([door], options, door.refuse)
     server.register(MANAGEMENT.full_name, management.handlers(served.management))
@@ -114,7 +96,8 @@ def _management(served: Served, identify: Identify, options: Options) -> AioServ
     return server
 
 
-def _aging(age_s: int) -> Options:
+def aging(age_s: int) -> Options:
+    """Connections end after so many seconds."""
     return (
         *LIMITS,
         ("grpc.max_connection_age_ms", age_s * 1000),
@@ -139,7 +122,8 @@ def _prepare(path: Path) -> None:
 
 
 @asynccontextmanager
-async def _running(server: AioServer, let_go: Callable[[], None]) -> AsyncIterator[None]:
+async def running(server: AioServer, let_go: Callable[[], None]) -> AsyncIterator[None]:
+    """Takes calls while the block lasts; `let_go` ends what would hold up the stop."""
     await server.start()
     try:
         yield

@@ -148,23 +148,24 @@ EVENTS: Final = (
         "an act is about to be tried, or with mode `observe` would have been",
         (
             *(events.RULE_NAME, events.ACT_NAME, events.STEP, events.MODE, events.PARENT_SPAN_ID),
-            *(events.EVENT_AGE_NS, events.PREVIOUS, events.WRITTEN, events.FOR_NS, *_CGROUP, *_PROCESS),
+            *(events.EVENT_AGE_NS, events.PREVIOUS, events.WRITTEN, events.FOR_NS, events.ACTOR),
+            *(*_CGROUP, *_PROCESS),
         ),
     ),
     EventKind(
         events.ACT,
         "WARN, ERROR where it failed",
-        "the act's system calls have returned; in the span of the intent",
+        "the act's system calls have returned, or the child that did it has ended; in the span of the intent",
         (
-            *(events.RULE_NAME, events.ACT_NAME, events.OUTCOME, events.ERROR_TYPE),
+            *(events.RULE_NAME, events.ACT_NAME, events.OUTCOME, events.ERROR_TYPE, events.DETAIL),
             *(events.EVENT_AGE_NS, events.DECIDE_NS),
         ),
     ),
     EventKind(
         events.EFFECT,
-        "INFO",
-        "the kernel has confirmed the act; in the span of the intent",
-        (events.RULE_NAME, events.ACT_NAME, events.EVENT_AGE_NS),
+        "INFO, WARN where it was not seen",
+        "the kernel has confirmed the act, or has not in 5 s; in the span of the intent",
+        (events.RULE_NAME, events.ACT_NAME, events.EVENT_AGE_NS, events.DETAIL),
     ),
     EventKind(
         events.UNDO,
@@ -230,6 +231,15 @@ EVENTS: Final = (
     EventKind(events.POLICY_DELETED, "INFO", "a policy was deleted over the API", (events.ACTOR,)),
     EventKind(events.POLICY_MODE_CHANGED, "INFO", "the mode of a policy was set", (events.ACTOR,)),
     EventKind(events.MODE_CHANGED, "INFO", "the mode of the node was set", (events.ACTOR,)),
+    EventKind(
+        events.BREAKER_OPENED,
+        "ERROR",
+        "a policy, or all of the node, did too much that cannot be undone, and may only observe",
+        (),
+    ),
+    EventKind(events.SENSOR_SHED, "WARN", "the arc used too much CPU, and feels by one sensor less", ()),
+    EventKind(events.SENSOR_RESTORED, "INFO", "there is room again for a sensor that was shed", ()),
+    EventKind(events.BREAKER_CLOSED, "INFO", "a breaker was closed, with a new budget", (events.ACTOR,)),
     EventKind(
         events.AUDIT,
         "INFO, WARN where it was refused or failed",

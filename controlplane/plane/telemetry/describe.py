@@ -113,19 +113,24 @@ def _intent(record: records.Intent, wall_offset_ns: int) -> Event:
     if record.changes:
         attributes[events.PREVIOUS] = ", ".join(f"{each.what}={each.before}" for each in record.changes)
         attributes[events.WRITTEN] = ", ".join(f"{each.what}={each.after}" for each in record.changes)
+    if record.actor:
+        attributes[events.ACTOR] = record.actor
     if record.until_ns:
         attributes[events.FOR_NS] = record.until_ns - record.time_ns
     return _told(record, events.INTENT, "info", body, attributes)
 
 
 def _outcome(record: records.Outcome) -> Event:
-    body = f"{record.rule}: {record.act} {'done' if record.ok else f'failed: {record.error}'}"
+    detail = f" ({record.detail})" if record.detail else ""
+    body = f"{record.rule}: {record.act} {'done' if record.ok else f'failed: {record.error}'}{detail}"
     attributes: dict[str, Value] = {
         events.ACT_NAME: record.act,
         events.EVENT_AGE_NS: record.time_ns - record.event_ns,
         events.DECIDE_NS: record.decided_ns - record.event_ns,
         **_result(ok=record.ok, error=record.error),
     }
+    if record.detail:
+        attributes[events.DETAIL] = record.detail
     return _told(record, events.ACT, "warn" if record.ok else "error", body, attributes)
 
 
@@ -134,6 +139,10 @@ def _effect(record: records.Effect) -> Event:
         events.ACT_NAME: record.act,
         events.EVENT_AGE_NS: record.time_ns - record.event_ns,
     }
+    if record.error:
+        attributes[events.DETAIL] = record.error
+        body = f"{record.rule}: {record.act} was not seen to take effect"
+        return _told(record, events.EFFECT, "warn", body, attributes)
     return _told(record, events.EFFECT, "info", f"{record.rule}: {record.act} took effect", attributes)
 
 

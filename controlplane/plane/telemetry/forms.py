@@ -28,7 +28,7 @@ def text(log: ReadableLogRecord) -> bytes:
     """`10:14:20.112 WARN  finding: fork-storm: ...`, in local time."""
     record = log.log_record
     at = datetime.fromtimestamp((record.timestamp or 0) / 1e9).astimezone()
-    name = (record.event_name or "").removeprefix(events.PREFIX)
+    name = (record.event_name or "").removeprefix(events.PREFIX).removesuffix(".diagnostic")
     head = f"{at:%H:%M:%S}.{at.microsecond // 1000:03} {record.severity_text or '':5}"
     return f"{head} {name}: {record.body!s}\n".encode()
 

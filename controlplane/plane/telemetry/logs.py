@@ -121,6 +121,8 @@ def safe(value: Value) -> Value:
 
 def safe_text(text: str) -> str:
     """One line of valid UTF-8 of bounded length."""
+    if len(text) <= MAX_TEXT and text.isprintable():
+        return text  # nearly always; neither controls nor surrogates are printable
     if len(text) > MAX_TEXT:
         text = text[: MAX_TEXT - 1] + "…"
     return text.translate(_CONTROLS).encode("utf-8", "backslashreplace").decode("utf-8")

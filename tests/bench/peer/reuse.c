@@ -23,7 +23,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define CHANGED 7
+enum { KILLED = 1, STOPPED, REWEIGHED, KINDS };
+
 #define MAX_LIFE_US 400
 #define INNOCENT_US 1500
 
@@ -71,28 +72,33 @@ static bool was_killed(pid_t culprit)
 	return WIFSIGNALED(status);
 }
 
-static bool was_harmed(pid_t innocent)
+/* 0, or one of the kinds of harm. */
+static int harm(pid_t innocent)
 {
-	int status;
+	int status, stopped = 0;
 
 	if (waitpid(innocent, &status, WUNTRACED) != innocent)
 		die("waitpid");
 	if (WIFSTOPPED(status)) {
+		stopped = STOPPED;
 		kill(innocent, SIGKILL);
 		waitpid(innocent, &status, 0);
 	}
-	return !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+	if (stopped)
+		return stopped;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : KILLED;
 }
 
 int main(int argc, char **argv)
 {
 	int culprits, innocents;
-	long killed = 0, harmed = 0;
+	long killed = 0, harmed[KINDS] = {};
 	pid_t pid = 0;
 	char life[24];
 
 	if (argc == 2) {
-		sleep_us(atol(argv[1]));
+		if (atol(argv[1]))
+			sleep_us(atol(argv[1]));
 		return 0;
 	}
 	if (argc != 4)
@@ -106,7 +112,7 @@ int main(int argc, char **argv)
 		pid_t culprit = clone_as(pid, culprits), innocent;
 
 		if (culprit == 0) {
-			snprintf(life, sizeof(life), "%ld", i % MAX_LIFE_US);
+			snprintf(life, sizeof(life), "%ld", i % 2 ? i % MAX_LIFE_US : 0);
 			execl("/proc/self/exe", "reuse", life, NULL);
 			_exit(127);
 		}
@@ -115,10 +121,10 @@ int main(int argc, char **argv)
 		innocent = clone_as(pid, innocents);
 		if (innocent == 0) {
 			sleep_us(INNOCENT_US);
-			_exit(getpriority(PRIO_PROCESS, 0) ? CHANGED : 0);
+			_exit(getpriority(PRIO_PROCESS, 0) ? REWEIGHED : 0);
 		}
-		harmed += was_harmed(innocent);
+		harmed[harm(innocent)]++;
 	}
-	printf("%ld %ld\n", killed, harmed);
+	printf("%ld %ld %ld %ld\n", killed, harmed[KILLED], harmed[STOPPED], harmed[REWEIGHED]);
 	return 0;
 }

@@ -37,7 +37,7 @@ def test_for_people(ask: Ask) -> None:
     assert row.startswith("storm   observe")
     assert [cell.strip() for cell in row.split("  ") if cell][3:] == [
         *("process.fork", "> 500/s, burst 64", "0", "-", "-"),
-        *("freeze for 10s, kill after 5s", "api", "armed"),
+        *("freeze for 10s, kill after 5s", "what can be undone", "userspace", "api", "armed"),
     ]
 
 
@@ -59,6 +59,7 @@ def test_for_people(ask: Ask) -> None:
         (Step("limit-pids", for_ns=NS, amounts=(Amount("more", 5),)), "limit-pids more 5 for 1s"),
         (Step("limit-io", for_ns=NS, amounts=(Amount("read", 10_000),)), "limit-io read 10000B/s for 1s"),
         (Step("kill", grace_ns=2 * NS), "kill with 2s of grace"),
+        (Step("deny", for_ns=NS, what="connect"), "deny connect for 1s"),
     ],
 )
 def test_steps_in_words(ask: Ask, plane: Served, step: Step, words: str) -> None:
@@ -90,6 +91,17 @@ def test_a_budget_and_what_it_comes_to(ask: Ask, plane: Served) -> None:
     assert "       12     3.14          271,433  " in ask("policies").out
 
 
+def test_when_it_is_over_and_what_a_loss_means(ask: Ask, plane: Served) -> None:
+    storm, long = plane.responder.rules["storm"], (Step("limit-pids", for_ns=60 * NS),)
+    plane.responder.rules["storm"] = msgspec.structs.replace(
+        storm, ladder=long, quiet_ns=5 * NS, on_loss="closed", protect=("postgres",)
+    )
+    assert "limit-pids for 1m; over after 5s of quiet  nothing  " in ask("policies").out
+    (status,) = json.loads(ask("policies", "--json").out)["policies"]
+    policy = status["policy"]
+    assert (policy["quiet_ns"], policy["on_loss"], policy["protect"]) == (5 * NS, "closed", ["postgres"])
+
+
 @pytest.mark.parametrize(
     ("confirm", "words"),
     [
@@ -103,7 +115,7 @@ def test_a_budget_and_what_it_comes_to(ask: Ask, plane: Served) -> None:
 def test_what_must_confirm_is_shown(ask: Ask, plane: Served, confirm: Confirm, words: str) -> None:
     plane.responder.rules["storm"] = msgspec.structs.replace(plane.responder.rules["storm"], confirm=confirm)
     _, row = ask("policies").out.splitlines()
-    assert f"freeze for 10s, kill after 5s; {words}  api" in row
+    assert f"freeze for 10s, kill after 5s; {words}  what can be undone" in row
     (status,) = json.loads(ask("policies", "--json").out)["policies"]
     assert status["policy"]["confirmation"]["signal"] == confirm.signal
 

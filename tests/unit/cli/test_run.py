@@ -200,3 +200,28 @@ def test_the_arc_inherits_what_it_needs(tmp_path: Path) -> None:
     assert msgspec.msgpack.decode(done.stdout, type=Boot) == Boot(
         config=Config(mode="enforce"), rules=RuleSet()
     )
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317", "is not of the form http(s)://host:port"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "'http/json' is none of grpc, http/protobuf"),
+    ],
+)
+def test_an_environment_that_cannot_be_meant_is_refused(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    variable: str,
+    value: str,
+    told: str,
+) -> None:
+    monkeypatch.setenv(variable, value)
+    config = tmp_path / "reflexarc.yaml"
+    config.write_text("default_policies: true\n")
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    words = ("--config", str(config), "--policies", str(folder), "--sensors", str(folder))
+    status, said = refused(capsys, *words)
+    assert (status, told in said) == (Exit.BAD_POLICY, True)

@@ -7,10 +7,9 @@ import pytest
 
 from controlplane.link.amounts import BEST_EFFORT, Amount
 from controlplane.link.faults import faults, problems
+from controlplane.link.globs import MAX_GLOB, MAX_GLOBS
 from controlplane.link.rules import (
     MAX_ALLOWED_NS,
-    MAX_GLOB,
-    MAX_GLOBS,
     MAX_LADDER,
     MAX_LEVEL,
     MAX_SPAN_NS,
@@ -167,6 +166,11 @@ def test_taken(rule: Rule) -> None:
         ),
         ({"cooldown_ns": -1}, "spec.cooldown"),
         ({"cooldown_ns": MAX_SPAN_NS + 1}, "spec.cooldown"),
+        ({"quiet_ns": 0}, "spec.quiet"),
+        ({"quiet_ns": MAX_SPAN_NS + 1}, "spec.quiet"),
+        ({"signal": "psi.memory", "quiet_ns": 4 * NS}, "spec.quiet"),
+        ({"protect": ("x",) * 33}, "spec.protect"),
+        ({"protect": ("",)}, "spec.protect[0]"),
     ],
 )
 def test_refused(fields: dict[str, Any], at: str) -> None:

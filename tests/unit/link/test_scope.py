@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.link.rules import MAX_GLOB, Scope
+from controlplane.link.globs import MAX_GLOB
+from controlplane.link.rules import Scope
 from controlplane.link.scope import matches, matches_glob
 
 

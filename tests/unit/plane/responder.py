@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import msgspec
 
-from controlplane.link import frames, rules
+from controlplane.link import frames, records, rules
 from controlplane.link.records import Call
 
 T = TypeVar("T")
@@ -66,20 +66,38 @@ class Responder:
                 return frames.Rules(*self._page(statuses, offset))
             case frames.ApplyRule(rule=rule, dry_run=dry_run):
                 return self._apply(rule, dry_run=dry_run)
-            case frames.DeleteRule(name=name) if name not in self.rules:
-                return frames.Refused("not_found", f"no policy is called {name}", "see `reflexarc policies`")
             case frames.DeleteRule(name=name):
-                del self.rules[name]
-                return frames.Done(1)
+                return self._delete(name)
             case frames.SetMode(mode=mode):
                 self.status = msgspec.structs.replace(self.status, mode=mode)
                 return frames.Done(1)
+            case frames.SegmentMoved() | frames.Ping() | frames.Audited() | frames.Noticed():
+                return frames.Done()
+            case _:
+                return self._do(command)
+
+    def _do(self, command: frames.UndoActs | frames.Trigger | frames.CloseBreaker) -> frames.Result:
+        match command:
             case frames.UndoActs():
                 undone = len(self.status.in_force)
                 self.status = msgspec.structs.replace(self.status, in_force=())
                 return frames.Done(undone)
-            case frames.SegmentMoved() | frames.Ping() | frames.Audited() | frames.Noticed():
-                return frames.Done()
+            case frames.Trigger():
+                return self._trigger(command)
+            case frames.CloseBreaker(rule=rule):
+                return self._close_breaker(rule)
+
+    def _trigger(self, command: frames.Trigger) -> frames.Result:
+        if command.path == "/protected" and not command.dry_run:
+            return frames.Refused("forbidden", "freeze is forbidden by the guard protected")
+        return frames.Triggered(
+            trace_id=b"" if command.dry_run else command.trace_id or bytes(range(16)),
+            cgroup=99,
+            path=command.path or "/storm",
+            pid=command.pid,
+            changes=(records.Change("cgroup.freeze", "0", "1"),) if command.step.act == "freeze" else (),
+            guard="protected" if command.path == "/protected" else "",
+        )
 
     def _apply(self, rule: rules.Rule, *, dry_run: bool) -> frames.Result:
         if rule.signal == "cpu.runq_delay":
@@ -88,6 +106,19 @@ class Responder:
         if not dry_run:
             self.rules[rule.name] = rule
         return frames.Done(1, "new" if before is None else "unchanged" if before == rule else "replaces")
+
+    def _delete(self, name: str) -> frames.Result:
+        if name not in self.rules:
+            return frames.Refused("not_found", f"no policy is called {name}", "see `reflexarc policies`")
+        del self.rules[name]
+        return frames.Done(1)
+
+    def _close_breaker(self, rule: str) -> frames.Result:
+        if rule not in self.status.breaker_open:
+            return frames.Refused("not_found", "it is not open")
+        left = tuple(name for name in self.status.breaker_open if name != rule)
+        self.status = msgspec.structs.replace(self.status, breaker_open=left)
+        return frames.Done(1)
 
     @staticmethod
     def _page(items: list[T], offset: int) -> tuple[tuple[T, ...], int]:

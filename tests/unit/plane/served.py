@@ -58,7 +58,7 @@ class Served(msgspec.Struct):
 
 
 @contextmanager
-def served(loop: LoopThread, folder: Path) -> Iterator[Served]:
+def served(loop: LoopThread, folder: Path, role: Role = Role.ADMIN) -> Iterator[Served]:
     @asynccontextmanager
     async def serve() -> AsyncIterator[Served]:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -68,7 +68,7 @@ def served(loop: LoopThread, folder: Path) -> Iterator[Served]:
             async with Arc(ours) as arc:
                 doors = Doors(Management(arc, story), Audit(arc), story.end)
                 async with (
-                    serve_socket(path, Role.ADMIN, doors),
+                    serve_socket(path, role, doors),
                     serve_health("127.0.0.1:0", health, doors.audit) as port,
                 ):
                     target, address = Target(socket=str(path)), f"127.0.0.1:{port}"

@@ -146,6 +146,11 @@ def test_levels() -> None:
         ("act: freeze", "act: freeze, grace: 1s", 10, "spec.ladder[0].grace: freeze gives no grace"),
         ("act: kill", "act: kill, grace: 6m", 11, "spec.ladder[1].grace: must be at most 5m"),
         ("cooldown: 2m", "cooldown: 8d", 12, "spec.cooldown: must be between 0s and 7d"),
+        ("cooldown: 2m", "quiet: 500ms", 12, "spec.quiet: must be between 1s and 7d"),
+        ("cooldown: 2m", "on_loss: shut", 12, "spec.on_loss cannot be 'shut'"),
+        ("cooldown: 2m", "protect: [a/b]", 12, "spec.protect[0]: is neither a program nor a cgroup"),
+        ("cooldown: 2m", "protect: [db, /**]", 12, "spec.protect[1]: protects every cgroup"),
+        ("cooldown: 2m", "protect: [/a/**b]", 12, "spec.protect[0]: `**` must be a component of its own"),
     ],
 )
 def test_refused(old: str, new: str, line: int, message: str) -> None:

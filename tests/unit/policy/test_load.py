@@ -129,6 +129,9 @@ def test_a_configuration_that_sets_nothing(text: str) -> None:
         ),
         ("mode: off\nexport:\n  endpoint: x\n", 3, "export.endpoint must begin with http:// or https://"),
         ("mode: off\nexport:\n  endpont: x\n", 3, "unknown key 'endpont' in export"),
+        ("mode: off\nself_budget: 5\n", 2, "self_budget: 5 is not a share"),
+        ("self_budget: 0.5%\n", 1, "self_budget must be at least 1%"),
+        ("self_budget: 101%\n", 1, "self_budget: '101%' is more than the whole"),
         ("protect:\n- a\n- /b\n", 3, "protect[1] must be the name of an executable"),
     ],
 )

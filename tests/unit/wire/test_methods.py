@@ -19,6 +19,7 @@ def test_roles_are_those_of_the_proto() -> None:
     assert ours["GetStatus"].role is Role.VIEWER
     assert ours["Undo"].role is Role.OPERATOR
     assert ours["ApplyPolicy"].role is Role.ADMIN
+    assert ours["CloseBreaker"].role is Role.ADMIN
     assert all(method.role is not None for method in ours.values())
 
 

@@ -56,3 +56,11 @@ def test_what_is_carried_over_has_the_values_that_are_there_now() -> None:
     second = hold(holdings, 2, Change("cpu.weight", "50", "10"))
     holdings.release(second)
     assert [intent.changes for intent in holdings.intents()] == [(Change("cpu.weight", "100", "10"),)]
+
+
+def test_how_something_is_removed_stays_with_it() -> None:
+    holdings = Holdings()
+    made = Change("table inet a", "none", "quarantine", b"removal")
+    span = hold(holdings, 1, made)
+    assert [intent.changes for intent in holdings.intents()] == [(made,)]
+    assert holdings.release(span)[1] == [made]

@@ -19,10 +19,12 @@ from controlplane.arc.monitor.streams import Monitor
 from controlplane.arc.monitor.tiers import must_stern
 from controlplane.arc.reflex import engine as engines
 from controlplane.arc.reflex.acts import POPULATED, Act, Effect, Opened
+from controlplane.arc.reflex.breaker import Breaker
 from controlplane.arc.reflex.engine import Engine
-from controlplane.arc.reflex.guards import Breaker, Confirmation, Guards, Protection
+from controlplane.arc.reflex.guards import Confirmation, Guards, Loss
 from controlplane.arc.reflex.holdings import Holdings
 from controlplane.arc.reflex.journal import Journal, read_records
+from controlplane.arc.reflex.protection import Protection
 from controlplane.arc.reflex.victims import Victim
 from controlplane.link.config import Mode
 from controlplane.link.records import Change, GuardRefused, Intent, Record
@@ -63,13 +65,13 @@ class Idle:
         return Opened((-1,))
 
     def must_have(self, victim: Victim, changes: tuple[Change, ...]) -> bool:  # noqa: ARG002  # the same
-        return False
+        return True
 
     def must_apply(self, opened: Opened) -> None:  # noqa: ARG002  # the shape of an act
         self._done()
 
-    def must_effect(self, victim: Victim) -> Effect:
-        return POPULATED, victim.cgroup, 0
+    def must_effect(self, victim: Victim) -> Effect | None:
+        return (POPULATED, victim.cgroup, 0) if self.irreversible else None
 
 
 class Arena:
@@ -86,7 +88,8 @@ class Arena:
         self._journal = Journal(self._fd, 1 << 20, 8, os.getgid(), tuple)
         self.monitor = Monitor({"process.fork": FORK, "process.exec": EXEC})
         cgroups = Cgroups(str(folder))
-        guards = Guards(Protection(cgroups, ()), Confirmation(self.monitor.must_confirmed), Breaker(1000, NS))
+        confirmation, loss = Confirmation(self.monitor.must_confirmed), Loss(lambda _signal: 0)
+        guards = Guards(Protection(cgroups, ()), confirmation, loss, Breaker(1000, NS))
         acts: dict[tuple[str, bool], Act] = {
             ("kill", False): Idle("kill", self._killed, irreversible=True),
             ("freeze", False): Idle("freeze", lambda: None, irreversible=False),
@@ -247,7 +250,7 @@ def test_a_threshold_needs_confirmation_where_it_is_written(arena: Callable[...,
 def test_what_is_put_off_ends_with_its_rule(arena: Callable[..., Arena]) -> None:
     storm = arena()
     storm.fork(200)
-    storm.engine.stop_acting((), "policy")
+    storm.engine.stop_acting({}, "policy")
     storm.execute()
     assert storm.kills == 0
 

@@ -3,7 +3,10 @@
 import msgspec
 import pytest
 
+from controlplane.link import rules
+from controlplane.link.amounts import Amount
 from controlplane.link.frames import BudgetStatus, RuleStatus
+from controlplane.link.reach import Network
 from controlplane.link.rules import NS, Betting, Level, Poisson, Pressure, Rare, Rule, Test
 from controlplane.plane.api import convert
 from controlplane.plane.story import Step, Story, Told
@@ -53,6 +56,14 @@ def test_a_culprit_only_where_there_is_one() -> None:
     blamed, alone = (convert.reflex(reflex).finding for reflex in story.reflexes())
     assert (blamed.culprit.cgroup, blamed.culprit.path) == (7, "/hog")
     assert not alone.HasField("culprit")
+
+
+def test_a_policy_shows_what_its_steps_reach() -> None:
+    cut = rules.Step("quarantine", for_ns=1, allow=(Network(bytes([10, 0, 0, 0]), 8), Network(bytes(16), 0)))
+    slow = rules.Step("shape", for_ns=1, amounts=(Amount("rate", 1_500_000),), interface="eth0")
+    rule = Rule(name="p", signal="net.drop", test=Level(1), ladder=(cut, slow))
+    sets = [[*rung.sets] for rung in convert.policy(rule).ladder]
+    assert sets == [["sparing 10.0.0.0/8, ::/0"], ["rate 1500kbit/s", "on eth0"]]
 
 
 def test_a_policy_shows_the_test_it_has() -> None:

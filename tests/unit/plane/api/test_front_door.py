@@ -1,8 +1,9 @@
 """The front door alone, before methods made for the purpose, over real gRPC."""
 
+import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 
 from controlplane.client import _metadata
+from controlplane.link.frames import Refused
 from controlplane.link.records import Call
 from controlplane.plane.api.aio_server import LIMITS, AioServer
 from controlplane.plane.api.audit import Audit
@@ -45,12 +47,24 @@ async def broken(_request: StringValue, _context: Context) -> StringValue:
     raise RuntimeError("the password is hunter2")
 
 
+WAITING, LEFT = asyncio.Semaphore(0), asyncio.Semaphore(0)
+
+
+async def wait(_request: StringValue, _context: Context) -> StringValue:
+    WAITING.release()
+    try:
+        return await asyncio.Future()
+    finally:
+        LEFT.release()
+
+
 def handlers() -> dict[str, Any]:
     messages = (StringValue.FromString, StringValue.SerializeToString)
     return {
         "Whoami": grpc.unary_unary_rpc_method_handler(whoami, *messages),
         "Count": grpc.unary_stream_rpc_method_handler(count, *messages),
         "Echo": grpc.stream_stream_rpc_method_handler(echo, *messages),
+        "Wait": grpc.unary_unary_rpc_method_handler(wait, *messages),
         "Broken": grpc.unary_unary_rpc_method_handler(broken, *messages),
         "Unlisted": grpc.unary_unary_rpc_method_handler(whoami, *messages),
     }
@@ -76,15 +90,18 @@ async def audited() -> AsyncIterator[tuple[Audit, Responder]]:
     responder = Responder(theirs)
     async with Arc(ours) as arc:
         yield Audit(arc), responder
-        responder.close()
+        if not arc.is_closed:
+            responder.close()
 
 
 @contextmanager
-def behind(loop: LoopThread, folder: Path, identify: Identify) -> Iterator[Door]:
+def behind(
+    loop: LoopThread, folder: Path, identify: Identify, roles: Mapping[str, Role] | None = None
+) -> Iterator[Door]:
     @asynccontextmanager
     async def serve() -> AsyncIterator[Responder]:
         async with audited() as (audit, responder):
-            door = FrontDoor(ROLES, identify, audit)
+            door = FrontDoor(ROLES if roles is None else roles, identify, audit)
             server = AioServer([door], LIMITS, door.refuse)
             server.register("t.T", handlers())
             server.listen(f"unix:{folder}/s", UNIX)
@@ -141,6 +158,61 @@ def test_a_stranger_is_refused(loop: LoopThread, tmp_path: Path) -> None:
             refused = error(door, name)
             assert (refused.code(), refused.details()) == (grpc.StatusCode.UNAUTHENTICATED, "never heard of")
     assert [call.identity for call in door.calls()] == ["dns:elsewhere"] * 3
+
+
+def outcomes(door: Door) -> list[tuple[str, str]]:
+    return [(call.outcome, call.code) for call in door.calls()]
+
+
+def test_what_changes_something_is_journalled_before_and_after(loop: LoopThread, tmp_path: Path) -> None:
+    with behind(loop, tmp_path, as_(Role.ADMIN)) as door:
+        _, answered = call(door, "Whoami", StringValue(value="a b").SerializeToString())
+        request_id = dict(answered.trailing_metadata() or ())["request-id"]
+    begun, done = door.calls()
+    assert (begun.outcome, begun.what, begun.identity, begun.role) == (
+        "begun",
+        "value='a b'",
+        "tester",
+        "admin",
+    )
+    assert (done.outcome, done.code, done.method, done.origin) == ("done", "OK", "/t.T/Whoami", "unix:")
+    assert begun.request_id == done.request_id == request_id
+
+
+def test_looking_is_not_journalled(loop: LoopThread, tmp_path: Path) -> None:
+    with behind(loop, tmp_path, as_(Role.ADMIN), dict.fromkeys(ROLES, Role.VIEWER)) as door:
+        call(door, "Whoami")
+        assert error(door, "Whoami", b"\xff").code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert door.calls() == []
+
+
+def test_how_it_failed_is_journalled(loop: LoopThread, tmp_path: Path) -> None:
+    with behind(loop, tmp_path, as_(Role.ADMIN)) as door:
+        error(door, "Broken")
+    assert outcomes(door) == [("begun", ""), ("failed", "INTERNAL")]
+    assert "hunter2" not in str(door.calls())
+
+
+def test_a_caller_who_leaves_in_between(loop: LoopThread, tmp_path: Path) -> None:
+    with behind(loop, tmp_path, as_(Role.ADMIN)) as door:
+        waiting = door.channel.unary_unary("/t.T/Wait", bytes, bytes).future(b"", timeout=10)
+        loop.run(asyncio.wait_for(WAITING.acquire(), 10))
+        waiting.cancel()
+        loop.run(asyncio.wait_for(LEFT.acquire(), 10))
+        call(door, "Whoami")
+    assert outcomes(door)[:2] == [("begun", ""), ("failed", "CANCELLED")]
+
+
+def test_without_a_journal_nothing_is_changed(
+    loop: LoopThread, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with behind(loop, tmp_path, as_(Role.ADMIN)) as door:
+        monkeypatch.setattr(door.responder, "_answer", lambda _: Refused("busy", "too many calls to journal"))
+        # Broken would say INTERNAL if it were run.
+        assert error(door, "Broken").code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert door.responder is not None
+        loop.call(door.responder.close)
+        assert error(door, "Broken").code() is grpc.StatusCode.UNAVAILABLE
 
 
 def test_a_name_without_a_role_may_do_nothing(loop: LoopThread, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 import os
 import socket
 import stat
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,11 +15,18 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from controlplane.client import Client, ConnectError, HealthClient
 from controlplane.plane.api import management
-from controlplane.plane.api.aio_server import LIMITS, AioServer
+from controlplane.plane.api.aio_server import LIMITS, AioServer, Handlers
 from controlplane.plane.api.front_door import FrontDoor
-from controlplane.plane.api.identities import Caller
+from controlplane.plane.api.identities import Caller, by_socket
 from controlplane.plane.api.management import Management
-from controlplane.plane.api.server import MAX_SOCKET_PATH, roles, serve_health, serve_socket
+from controlplane.plane.api.server import (
+    MAX_SOCKET_PATH,
+    management_server,
+    roles,
+    serve_health,
+    serve_socket,
+)
+from controlplane.wire import access_pb2, management_pb2
 from controlplane.wire.methods import MANAGEMENT, Role, methods
 from tests.unit.plane.api import raw_http2
 from tests.unit.plane.loop import LoopThread
@@ -171,3 +180,33 @@ def test_a_server_that_stops_lets_its_watchers_go(
     with probe:
         assert list(healths) == []
     assert caplog.records == []
+
+
+def test_without_tls_its_libraries_are_not_there() -> None:
+    code = "import sys, controlplane.plane.daemon; sys.exit('cryptography' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_every_method_of_every_service_of_ours_has_a_role() -> None:
+    """Whatever is served beside health is in the table of roles, and comes from an option or from here."""
+    ours = [
+        service
+        for module in (access_pb2, management_pb2)
+        for service in module.DESCRIPTOR.services_by_name.values()
+    ]
+    assert [service.full_name for service in ours] == [MANAGEMENT.full_name]
+    for service in ours:
+        for method in methods(service).values():
+            assert method.role is not None, f"{method.path} needs `option (role)` in the .proto"
+            assert roles()[method.path] is method.role
+
+
+def test_what_a_server_serves_is_in_the_table(plane: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    served: set[str] = set()
+
+    def register(_: AioServer, service: str, handlers: Handlers) -> None:
+        served.update(f"/{service}/{name}" for name in handlers)
+
+    monkeypatch.setattr(AioServer, "register", register)
+    plane.loop.call(management_server, plane.doors, by_socket(Role.ADMIN), LIMITS)
+    assert served == set(roles())

@@ -1,6 +1,7 @@
 """What one attempt means, for each answer a collector may give."""
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 
 import grpc
@@ -99,18 +100,23 @@ def test_requests_are_compressed_where_that_is_asked_for(*, gzip: bool) -> None:
             sent += len(data) if count else 0
             writer.write(data)
         writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
 
     async def scenario() -> None:
+        ended = asyncio.Event()
         async with Sink() as sink:
 
             async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
                 there, back = await asyncio.open_connection("127.0.0.1", sink.port)
                 await asyncio.gather(relay(reader, back, count=True), relay(there, writer, count=False))
+                ended.set()
 
             async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
                 address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
                 async with Collector(address, tls=None, headers={}, timeout_s=5, gzip=gzip) as collector:
                     assert await collector.send(request) == Accepted()
+                await ended.wait()
         assert sink.requests == [request]
 
     asyncio.run(scenario())

@@ -4,7 +4,7 @@ import asyncio
 import gzip
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,6 +48,7 @@ class Server:
     bodies: list[bytes] = field(default_factory=list)
     connections: int = 0
     port: int = 0
+    ended: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -68,6 +69,9 @@ class Server:
             pass
         finally:
             writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+            self.ended.release()
 
 
 @asynccontextmanager
@@ -77,6 +81,8 @@ async def serving(*replies: bytes, tls: ssl.SSLContext | None = None) -> AsyncIt
     server.port = listening.sockets[0].getsockname()[1]
     async with listening:
         yield server
+        for _ in range(server.connections):
+            await server.ended.acquire()
 
 
 def collector(
@@ -98,7 +104,7 @@ def run(scenario: Callable[[], Awaitable[None]]) -> None:
 
 def attempt(*replies: bytes) -> Answer:
     async def main() -> Answer:
-        async with serving(*replies) as server, collector(server.port, timeout_s=1) as ours:
+        async with serving(*replies) as server, collector(server.port, timeout_s=15) as ours:
             return await ours.send(REQUEST)
 
     return asyncio.run(main())

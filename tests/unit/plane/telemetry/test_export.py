@@ -17,7 +17,18 @@ from controlplane.plane.journal import Journal
 from controlplane.plane.telemetry.collector import Collector
 from controlplane.plane.telemetry.export import MAX_RECORDS, Backoff, Exporter, Paths
 from controlplane.plane.telemetry.logs import Logs
-from tests.plane.sink import Sink, at_most, attributes_of, hang, poison, records_of, refuse, reject
+from tests.plane.sink import (
+    Context,
+    Sink,
+    at_most,
+    attributes_of,
+    hang,
+    poison,
+    records_of,
+    refuse,
+    reject,
+    retry_after,
+)
 from tests.plane.writer import append, notice, writing
 
 Scenario = Callable[["Bench", Sink], Awaitable[None]]
@@ -236,6 +247,43 @@ def test_a_collector_with_a_smaller_limit_gets_smaller_requests(tmp_path: Path) 
             await sink.until_taken(1500)
         assert max(sink.uids.values()) == 1
         assert sink.attempts < 100
+
+    run(tmp_path, scenario)
+
+
+def test_a_collector_that_says_when_is_left_alone_until_then(tmp_path: Path) -> None:
+    async def scenario(bench: Bench, sink: Sink) -> None:
+        busy = refuse(grpc.StatusCode.RESOURCE_EXHAUSTED, details=retry_after(0.4))
+        sink.faults.append(busy)
+        bench.write(600)
+        async with bench.exporting(sink) as exporter:
+            await sink.until(lambda: sink.attempts == 1)
+            began = asyncio.get_running_loop().time()
+            await sink.until(lambda: sink.attempts == 2)
+            assert asyncio.get_running_loop().time() - began >= 0.39
+            await bench.caught_up(exporter)
+        # It was not too large, so it came again whole.
+        assert len(records_of(sink.requests[0])) == MAX_RECORDS
+
+    run(tmp_path, scenario)
+
+
+def test_a_record_too_large_for_the_collector_stands_alone_and_is_kept(tmp_path: Path) -> None:
+    async def scenario(bench: Bench, sink: Sink) -> None:
+        async def small(request: ExportLogsServiceRequest, context: Context) -> None:
+            if request.ByteSize() > 1500:
+                await context.abort(grpc.StatusCode.OUT_OF_RANGE, "larger than max")
+
+        sink.always = small
+        bench.write(5)
+        bench.write(1, "x" * 2000)
+        bench.write(5)
+        async with bench.exporting(sink) as exporter:
+            await sink.until_taken(10)
+            await bench.caught_up(exporter)
+            assert exporter.records["dead_letter"] == 1
+        kept = ExportLogsServiceRequest.FromString(bench.paths.dead_letters.read_bytes())
+        assert [record.body.string_value for record in records_of(kept)] == ["x" * 2000]
 
     run(tmp_path, scenario)
 

@@ -13,6 +13,7 @@ from controlplane.link.records import ENCODER, Notice, Record
 from controlplane.link.segment import Entry, Header
 from controlplane.plane.journal import Gap, Stored
 from controlplane.plane.telemetry import events
+from controlplane.plane.telemetry.describe import describe
 from controlplane.plane.telemetry.logs import MAX_TEXT, Logs, node_resource, safe, safe_attributes, safe_text
 from tests.plane.sink import attributes_of, records_of
 from tests.unit.plane import told
@@ -116,10 +117,48 @@ def test_values_are_made_safe(value: str | float, expected: str | float) -> None
     assert type(safe(value)) is type(expected)
 
 
-def test_giant_strings_are_cut() -> None:
-    text = safe_text("x" * 1_000_000)
-    assert len(text) == MAX_TEXT
-    assert text.endswith("x…")
+@given(st.text(max_size=3000))
+def test_a_safe_text_is_one_line_of_bounded_length_and_stays_as_it_is(text: str) -> None:
+    made = safe_text(text)
+    assert len(made.splitlines()) <= 1
+    assert len(made) <= 10 * MAX_TEXT
+    assert made.encode().decode() == made
+    if text.isprintable() and len(text) <= MAX_TEXT:
+        assert made == text
+
+
+@pytest.mark.parametrize("one", ["x", "\n", "\udcff", "\U0001f980"])
+def test_ten_megabytes_are_cut_before_they_are_looked_at(one: str) -> None:
+    notice = Notice(time_ns=1, name=one * 100, text=one * 10_000_000, attributes={one * 50: one * 10_000_000})
+    event = describe(notice, OFFSET)
+    log = Logs({}).of(event, "uid", OFFSET, OBSERVED)
+    (record,) = records_of(encode_logs([log]))
+    assert record.ByteSize() < 64 * 1024
+    assert record.body.string_value.endswith("…".encode().decode())
+
+
+def test_a_name_of_several_lines_is_told_on_one() -> None:
+    odd = msgspec.structs.replace(told.finding(), comm="a\nb", path="/x\ny", rule="r\r")
+    record = encoded(stored(odd))
+    found = attributes_of(record)
+    assert found[events.PROCESS_EXECUTABLE_NAME] == "a\\nb"
+    assert found[events.PROCESS_CGROUP] == "/x\\ny"
+    assert "\n" not in record.body.string_value
+
+
+@given(
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(),
+    st.integers(0, 2**64 - 1),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
+)
+def test_any_finding_is_one_record(time_ns: int, value: float, cgroup: int, name: str) -> None:
+    odd = msgspec.structs.replace(
+        told.finding(), time_ns=time_ns, value=value, statistic=value, cgroup=cgroup, comm=name, path=name
+    )
+    record = encoded(stored(odd))
+    assert record.event_name == events.FINDING
+    assert attributes_of(record)[events.CGROUP_ID] in (cgroup, str(cgroup)) if cgroup else True
 
 
 def test_times_outside_of_the_field_are_held_at_its_ends() -> None:

@@ -11,6 +11,10 @@ from controlplane.plane.telemetry.metrics import PREFIX, Metrics, Snapshot, fami
 from controlplane.plane.telemetry.processes import Usage
 from tests.unit.plane.responder import STATUS
 
+BOUNDED = {
+    *("act", "code", "component", "guard", "mode", "outcome", "policy", "process", "reason", "sensor"),
+    *("signal", "stage", "version", "what", "le"),
+}
 TRACE = bytes(range(16))
 SNAPSHOT = Snapshot(
     status=msgspec.structs.replace(
@@ -112,6 +116,12 @@ def test_without_the_arc_only_what_the_plane_knows_is_told() -> None:
     assert samples["reflexarc_up"] == 0
     assert "reflexarc_journal_bytes" in samples
     assert not any("sensor" in name or "stream" in name for name in samples)
+
+
+def test_labels_have_few_values() -> None:
+    """Nothing that comes and goes with what runs on the node: cgroups, processes, clients, traces."""
+    labels = {label for family in families(SNAPSHOT) for sample in family.samples for label in sample.labels}
+    assert labels == BOUNDED
 
 
 def test_names_have_our_prefix_and_a_text() -> None:

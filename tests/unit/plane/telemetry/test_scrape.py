@@ -4,6 +4,7 @@ import asyncio
 import datetime as dt
 import gzip
 import os
+import resource
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
@@ -162,6 +163,31 @@ def test_the_time_of_a_connection_is_bounded(monkeypatch: pytest.MonkeyPatch) ->
         assert await reader.read() == b""
         writer.close()
         assert scrapes.ended == {"expired": 1}
+
+    run(scenario)
+
+
+def test_without_a_descriptor_left_it_goes_on_as_soon_as_there_is_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(scrape_module, "PAUSE_S", 0.05)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    async def scenario(scrapes: Scrapes) -> None:
+        client = socket.create_connection(("127.0.0.1", scrapes.port))
+        client.setblocking(False)
+        following = os.dup(client.fileno())
+        os.close(following)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (following, before[1]))
+        try:
+            await asyncio.sleep(0.1)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        assert not scrapes._open
+        reader, writer = await asyncio.open_connection(sock=client)
+        writer.write(REQUEST)
+        assert b"reflexarc_up" in await reader.read()
+        writer.close()
 
     run(scenario)
 

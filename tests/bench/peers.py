@@ -1,0 +1,151 @@
+"""The same faults against daemons that people run: how soon each is stopped, at what cost, and who else pays.
+
+Fork storm and memory hog in a cgroup among others, one contestant at a time, all by turns. For machines that
+can be lost, with all of cgroup2: `python -m tests.vm --bench peers --memory 1G 6.1`.
+"""
+
+import ctypes
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from tests.bench.contestants import Contestant, contestants
+from tests.bench.faults import program
+from tests.bench.report import Figure, Options, conclude, percentile
+from tests.bench.testbed import CannotMeasureError, await_cgroup, cgroup_mount, watchdog
+
+ROUNDS: Final = 10
+TURNS: Final = 2
+"""The rounds of each are done in so many parts."""
+SLICE: Final = "system.slice"
+"""Where the packages expect services."""
+FAULTS: Final = {
+    "hog": (("grow", 1 << 20, 0), 40),
+    "huge_hog": (("grow", 1 << 20, 1), 40),
+    "storm": (("bomb", 20_000, 0), 10),
+}
+"""What is done, and after how many seconds it counts as not stopped."""
+SKIPPED: Final = {
+    "storm": ("nobody", "earlyoom", "nohang", "oomd", "systemd-oomd"),
+    "huge_hog": ("earlyoom", "nohang", "oomd", "systemd-oomd"),
+}
+"""Where quicker settings tell enough."""
+BYSTANDERS: Final = (("grow", 128, 0), ("wake", 4, 20_000), ("fork", 3, 0))
+"""A service that holds memory, one that has little to do, one that forks now and then."""
+MIB: Final = 1 << 20
+MLOCK_ALL: Final = 3
+
+
+class Round(NamedTuple):
+    """One fault."""
+
+    ms: float
+    """Until nobody of the culprit runs any more; 0 when that was not so in time."""
+    lost_mib: float
+    """Memory that the culprit held at most."""
+    by_kernel: bool
+    """Its OOM killer was there first."""
+    harmed: int
+    """Bystanders that did not live on."""
+
+
+def main(options: Options) -> int:
+    """All contestants by turns."""
+    rounds = options.count or ROUNDS
+    done: dict[tuple[str, str], list[Round]] = {}
+    ctypes.CDLL(None).mlockall(MLOCK_ALL)
+    with arena() as parent:
+        for _ in range(TURNS):
+            for name, contestant in contestants().items():
+                for fault, found in compete(name, contestant, parent, -(-rounds // TURNS)):
+                    done.setdefault((fault, name), []).append(found)
+    conclude("peers", summarise(done))
+    return 0
+
+
+def compete(name: str, contestant: Contestant, parent: Path, rounds: int) -> Iterator[tuple[str, Round]]:
+    """One turn of one contestant."""
+    with contestant(parent):
+        for fault, (_, seconds) in FAULTS.items():
+            if name in SKIPPED.get(fault, ()):
+                continue
+            for _ in range(rounds):
+                with watchdog(120 + seconds):
+                    found = once(fault, parent)
+                print(f"  {fault} {name}: {found}", flush=True)
+                yield fault, found
+
+
+@contextmanager
+def arena() -> Iterator[Path]:
+    """A slice with controllers for what is in it."""
+    parent = cgroup_mount() / SLICE
+    if parent.exists() or "memory" not in (parent.parent / "cgroup.subtree_control").read_text().split():
+        raise CannotMeasureError("only for a machine of its own: `python -m tests.vm --bench peers`")
+    parent.mkdir()
+    (parent / "cgroup.subtree_control").write_text("+memory +pids +cpu")
+    yield parent
+    parent.rmdir()
+
+
+@contextmanager
+def service(parent: Path, name: str) -> Iterator[Path]:
+    """A cgroup as a unit has it."""
+    path = parent / f"{name}.service"
+    path.mkdir()
+    try:
+        yield path
+    finally:
+        (path / "cgroup.freeze").write_text("0")
+        (path / "cgroup.kill").write_text("1")
+        await_cgroup(path, "populated 0")
+        path.rmdir()
+
+
+def once(fault: str, parent: Path) -> Round:
+    """One fault among bystanders."""
+    words, seconds = FAULTS[fault]
+    with ExitStack() as stack:
+        places = [stack.enter_context(service(parent, f"bystander-{words[0]}")) for words in BYSTANDERS]
+        started = [
+            stack.enter_context(program(place, *words))
+            for place, words in zip(places, BYSTANDERS, strict=True)
+        ]
+        time.sleep(1)
+        culprit = stack.enter_context(service(parent, "culprit"))
+        with program(culprit, *words) as (_, began_ns):
+            stopped = await_cgroup(culprit, "frozen 1", "populated 0", seconds=seconds)
+            ms = (time.monotonic_ns() - began_ns) / 1e6 if stopped else 0.0
+            lost_mib = int((culprit / "memory.peak").read_text()) / MIB
+            by_kernel = "oom_kill 0" not in (culprit / "memory.events").read_text()
+        harmed = sum(process.poll() is not None for process, _ in started)
+        harmed += sum("frozen 1" in (place / "cgroup.events").read_text() for place in places)
+    return Round(ms, lost_mib, by_kernel, harmed)
+
+
+def summarise(done: dict[tuple[str, str], list[Round]]) -> dict[str, Figure]:
+    """By fault and contestant. The ratio is of our own median to the peer's: how many times sooner."""
+    figures: dict[str, Figure] = {}
+    for (fault, name), rounds in done.items():
+        label = f"{fault}.{name}"
+        stopped = sorted(each.ms for each in rounds if each.ms)
+        figures[f"{label}.not_stopped"] = Figure(len(rounds) - len(stopped), f"of {len(rounds)}")
+        figures[f"{label}.by_kernel"] = Figure(sum(each.by_kernel for each in rounds), f"of {len(rounds)}")
+        figures[f"{label}.harmed"] = Figure(sum(each.harmed for each in rounds), "bystanders")
+        lost = sorted(each.lost_mib for each in rounds)
+        figures[f"{label}.memory"] = Figure(round(percentile(lost, 0.5), 1), "MiB")
+        if stopped:
+            figures[f"{label}.p50"] = against_ours(fault, percentile(stopped, 0.5), done)
+            figures[f"{label}.max"] = Figure(round(stopped[-1], 1), "ms")
+    return figures
+
+
+def against_ours(fault: str, ms: float, done: dict[tuple[str, str], list[Round]]) -> Figure:
+    """A median beside that of our default policies."""
+    ours = sorted(each.ms for each in done.get((fault, "reflexarc"), ()) if each.ms)
+    if not ours:
+        return Figure(round(ms, 1), "ms")
+    median = percentile(ours, 0.5)
+    return Figure(round(ms, 1), "ms", round(median, 1), round(ms / median, 2))
