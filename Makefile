@@ -77,7 +77,7 @@ vm: setup ## the kernel tests on other kernels, in emulated machines; KERNEL=6.1
 
 image: ## build the container image with buildah; VARIANT=bcc for the one that compiles sensors (root)
 	@$(MAKE) packages PACKAGES='$(IMAGE_PACKAGES)'
-	$(PYTHON) deploy/image/build.py --variant $(VARIANT)
+	$(PYTHON) deploy/image/make.py --variant $(VARIANT)
 
 lock: $(READY) ## pin what the image holds from PyPI, by hash
 	@pip install -qq --disable-pip-version-check uv

@@ -33,7 +33,7 @@ LOADED: Final = {"core": ("libbpf.so.1",), "bcc": ("libbpf.so.1", "libbcc.so.0")
 """By name, at run time."""
 FOLDERS: Final = ("dev", "etc", "proc", "run/reflexarc", "sys", "tmp", "var/lib/reflexarc")
 ACCOUNTS: Final = {
-    "passwd": "root:x:0:0:root:/root:/sbin/nologin\nreflexarc:x:60999:60999:reflexarc:/nonexistent:/sbin/nologin\n",
+    "passwd": "root:x:0:0:root:/:/sbin/nologin\nreflexarc:x:60999:60999:reflexarc:/:/sbin/nologin\n",
     "group": "root:x:0:\nreflexarc:x:60999:\n",
 }
 LAUNCHER: Final = f"""\
@@ -102,7 +102,9 @@ def needed(natives: Iterable[Path]) -> Iterator[Path]:
     seen: set[str] = set()
     todo = list(natives)
     while todo:
-        told = subprocess.run(["readelf", "-d", todo.pop()], capture_output=True, text=True, check=True).stdout
+        told = subprocess.run(
+            ["readelf", "-d", todo.pop()], capture_output=True, text=True, check=True
+        ).stdout
         for name in re.findall(r"\(NEEDED\).*\[(.*)\]", told):
             if name not in seen:
                 seen.add(name)

@@ -12,7 +12,18 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SECRET = b"a decoy: private and of no use"
 DECOYS = (
-    *("a.exe", "a.test", "a.out", "a.o", "a.so", "a.pyc", "__pycache__/a", ".venv/a", "venv/a", ".mypy_cache/a"),
+    *(
+        "a.exe",
+        "a.test",
+        "a.out",
+        "a.o",
+        "a.so",
+        "a.pyc",
+        "__pycache__/a",
+        ".venv/a",
+        "venv/a",
+        ".mypy_cache/a",
+    ),
     *("build/a", "dist/a", "a.egg-info/a", ".git/a", "a.qcow2", "a.vmdk", "a.box", "a.iso", ".vagrant/a"),
     *("a.key", "a.pem", "a.crt", "a.p12", "id_ed25519", ".env", ".env.local", ".ssh/a", "kubeconfig", "core"),
 )
@@ -23,7 +34,7 @@ pytestmark = pytest.mark.skipif(not shutil.which("buildah"), reason="buildah is 
 
 
 @pytest.fixture(scope="module")
-def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, bytes]]:
+def context(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """Files of every layer of an image that takes all it is given: name and content."""
     folder = tmp_path_factory.mktemp("context")
     for name in tracked():
@@ -38,7 +49,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, byte
     archive = tmp_path_factory.mktemp("image") / "image.tar"
     command = ("buildah", "bud", "-q", "-f", "Everything", "-t", f"docker-archive:{archive}", ".")
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
-    yield dict(files_of(archive))
+    return dict(files_of(archive))
 
 
 def tracked() -> list[str]:

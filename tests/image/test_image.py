@@ -1,7 +1,6 @@
 """The image as it is shipped: what is in it, how large it is, and a reflex of the daemon that runs in it."""
 
 import json
-import os
 import socket
 import subprocess
 import tarfile
@@ -43,7 +42,8 @@ spec:
 @pytest.fixture(scope="module")
 def names(image: str) -> set[str]:
     """Every file in the image."""
-    (archive,) = BUILT.glob("reflexarc-core-*.tar")
+    stem = image.rpartition(":")[2]
+    (archive,) = BUILT.glob(f"reflexarc-{stem}-*.tar")
     found: set[str] = set()
     with tarfile.open(archive) as whole:
         for member in whole:
@@ -129,7 +129,9 @@ def test_it_ends_a_storm_on_the_host(
     image: str, running: Running, cgroup: TestCgroup, privileges: tuple[str, ...]
 ) -> None:
     (running.folder / "policies.d/storm.yaml").write_text(POLICY.format(path=cgroup.path))
-    with subprocess.Popen(running.command(image, *privileges), stderr=subprocess.PIPE, text=True) as container:
+    with subprocess.Popen(
+        running.command(image, *privileges), stderr=subprocess.PIPE, text=True
+    ) as container:
         try:
             with Client(Target(socket=str(running.folder / "run/management.sock"))) as client:
                 client.wait()
@@ -142,4 +144,4 @@ def test_it_ends_a_storm_on_the_host(
             _, said = container.communicate(timeout=30)
     assert "arc.armed" in said
     assert container.returncode == 0, said
-    assert os.listdir(running.folder / "state/journal")
+    assert list((running.folder / "state/journal").iterdir())

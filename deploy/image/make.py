@@ -1,4 +1,4 @@
-"""Builds the image with buildah: `build.py [--variant core|bcc] [--output DIR]`; what `make image` runs.
+"""Builds the image with buildah: `make.py [--variant core|bcc] [--output DIR]`; what `make image` runs.
 
 Where the base image is at hand it is taken, else pulled, else made of Debian's packages (mmdebstrap), as
 there may be no registry. Equal sources, packages and wheels give an equal image.
