@@ -17,6 +17,8 @@ from tests.bench.thrash import streaming, subject
 
 AT_ONCE: Final = 4
 FOUND_S: Final = 60
+READS_PER_S: Final = "200"
+"""Of a disk that turns."""
 
 
 def main(options: Options) -> int:
@@ -36,7 +38,9 @@ def wave(learner: Learner) -> Iterator[Found | None]:
     begun: list[tuple[Subject, int]] = []
     with ExitStack() as stack:
         for number in range(AT_ONCE):
-            whose = subject("memory-pressure", *stack.enter_context(streaming(f"memory-{number}")))
+            whose = subject(
+                "memory-pressure", *stack.enter_context(streaming(f"memory-{number}", READS_PER_S))
+            )
             begun.append((whose, stack.enter_context(whose.fault())))
         for whose, began_ns in begun:
             finding = await_found(learner, whose, began_ns, FOUND_S)

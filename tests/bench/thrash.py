@@ -3,6 +3,7 @@
 Needs a memory controller in cgroup2, as emulated machines have: `python -m tests.vm --bench thrash 6.1`.
 """
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -85,8 +86,11 @@ def thrashing(place: Path, device: str) -> Iterator[int]:
 
 
 @contextmanager
-def streaming(name: str) -> Iterator[tuple[Path, str]]:
-    """A cgroup with little memory, in which a device is read through the page cache; and the device."""
+def streaming(name: str, reads_per_s: str = "max") -> Iterator[tuple[Path, str]]:
+    """A cgroup with little memory, in which a device is read through the page cache; and the device.
+
+    The device is memory itself; with a number of reads it is as slow as a disk for that cgroup.
+    """
     with cgroup(name) as place, loop_device() as device:
         limit = place / "memory.max"
         if not limit.exists():
@@ -94,5 +98,7 @@ def streaming(name: str) -> Iterator[tuple[Path, str]]:
                 "cgroup2 has no memory controller here: `python -m tests.vm --bench thrash`"
             )
         limit.write_text(str(LIMIT))
+        number = Path(device).stat().st_rdev
+        (place / "io.max").write_text(f"{os.major(number)}:{os.minor(number)} riops={reads_per_s}")
         with program(place, "stream", device, GAP_US):
             yield place, device

@@ -10,11 +10,12 @@
  *   fault CGROUP stream DEVICE GAP_US       reads of 64 KiB through the page cache, over and over
  *   fault CGROUP thrash DEVICE PROCESSES    processes that touch pages of the mapped device at random
  *   fault CGROUP bomb LIVE 0                processes that all fork, so many at a time, for a minute at most
- *   fault CGROUP grow MIB 0                 one that touches so much new memory, and keeps it
+ *   fault CGROUP grow MIB HUGE              one that touches new memory and keeps it; HUGE 0: in small pages
  *   fault CGROUP again GAP_US 0             one that executes itself again and again
  *   fault CGROUP talk CONNECTIONS GAP_US    messages over the loopback of a network namespace of its own;
- * each line on stdin says how many in 1,000 segments are lost from now on. Prints CLOCK_MONOTONIC nanoseconds
- * when it begins, and when losses change. Everything dies with the process that started it.
+ *
+ * Each line that `talk` reads says how many in 1,000 segments are lost from now on. All print CLOCK_MONOTONIC
+ * nanoseconds when they begin, and when losses change. Everything dies with the process that started it.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -28,6 +29,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -221,12 +223,12 @@ static void bomb(long live)
 	_exit(0);
 }
 
-static void grow(long mib)
+static void grow(long mib, bool huge)
 {
 	for (long i = 0; i < mib; i++) {
 		char *memory = mmap(NULL, MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-		if (memory == MAP_FAILED)
+		if (memory == MAP_FAILED || (!huge && madvise(memory, MIB, MADV_NOHUGEPAGE)))
 			die("grow");
 		memset(memory, 1, MIB);
 	}
@@ -353,7 +355,7 @@ int main(int argc, char **argv)
 	if (!strcmp(argv[2], "bomb"))
 		bomb(atol(argv[3]));
 	if (!strcmp(argv[2], "grow"))
-		grow(atol(argv[3]));
+		grow(atol(argv[3]), atol(argv[4]));
 	if (!strcmp(argv[2], "again"))
 		again(argv);
 	if (!strcmp(argv[2], "talk"))
