@@ -219,10 +219,8 @@ class Arc:
 
     def _tell_armed(self) -> None:
         took_ms = (self._armed_ns - self._started_ns) // 1_000_000
-        told = announcing.news(
-            *(self._sensors, took_ms, self.engine.mode, self._undone, self._realtime_missing)
-        )
-        for name, text, severity, attributes in told:
+        about = self._sensors, took_ms, self.engine.mode, self._undone, self._realtime_missing
+        for name, text, severity, attributes in announcing.news(*about):
             self._notice(name, text, severity, **attributes)
         if self._config.debug:
             announcing.print_logs(self._sensors)
@@ -305,7 +303,8 @@ class Arc:
         """Rules that may no longer act lose what they have in force and all further steps."""
         rules = self._book.rules()
         enforced = {rule.name: rule for rule in rules if self.engine.effective_mode(rule) == "enforce"}
-        self._denials.follow(wanted=any(map(denies, enforced.values())))
+        by_hand = any(held.act.name == "deny" for held in self.engine.holdings.all())
+        self._denials.follow(wanted=by_hand or any(map(denies, enforced.values())))
         self.engine.set_rules(rules)
         self._encoding.follow(rules)
         self._monitor.set_rules(rules, self.loop.must_breathe)

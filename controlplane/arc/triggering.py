@@ -6,6 +6,7 @@ and, if given, the time of its start.
 
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -27,6 +28,9 @@ MAX_PATH: Final = 4096
 MAX_PID: Final = 1 << 22
 TRACE_BYTES: Final = 16
 SPAN_BYTES: Final = 8
+MAX_ACTS: Final = 32
+WINDOW_NS: Final = 1_000_000_000
+"""So many acts in a second at most: a plane gone wild must not push reflexes out of the journal."""
 NOT_BY_HAND: Final = {
     "observe": "there is nothing to do",
     "hook": "programs are named by policy files, and run for their policies alone",
@@ -51,6 +55,8 @@ class Triggering:
         self._by_hand = ByHand(acts, protection, engine)
         self._engine = engine
         self._loop = loop
+        self._times: deque[int] = deque(maxlen=MAX_ACTS)
+        """Of the last acts."""
 
     def answer(self, command: Trigger) -> Result:
         """Say what would be done, or do it. Reclaim and evidence have only begun then."""
@@ -68,6 +74,8 @@ class Triggering:
             return Refused("forbidden", f"{step.act} is forbidden by the guard {guard}{why}")
         trace_id = b""
         if not command.dry_run:
+            if not self._admits(time.monotonic_ns()):
+                return Refused("busy", "too many acts by hand at once", "try again in a second")
             trace_id = command.trace_id or os.urandom(TRACE_BYTES)
             self._watch(victim, step.act)
             self._by_hand.act(
@@ -83,6 +91,12 @@ class Triggering:
             guard=guard or "",
             detail=detail,
         )
+
+    def _admits(self, now_ns: int) -> bool:
+        if len(self._times) == MAX_ACTS and now_ns - self._times[0] < WINDOW_NS:
+            return False
+        self._times.append(now_ns)
+        return True
 
     def _cgroup(self, path: str) -> Victim | None:
         try:

@@ -8,7 +8,7 @@ import contextlib
 import errno
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from controlplane.errand.alarm import LateError
@@ -38,7 +38,7 @@ def gather(errand: Gather) -> Report:
         file = os.open(
             errand.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=folder
         )
-        whole = _write(file, errand.about)
+        whole = write(file, sections(errand.about))
     except LateError:
         return Report(error="out of time")
     except OSError as failure:
@@ -67,11 +67,11 @@ def delete_oldest(folder: int, keep: int) -> int:
     return max(0, len(names) - keep)
 
 
-def _write(file: int, about: About) -> bool:
+def write(file: int, texts: Iterable[str]) -> bool:
     """Whether there was time and room for all of it."""
     left = MAX_BYTES
     try:
-        for text in sections(about):
+        for text in texts:
             part = text.encode(errors="replace")[:left]
             os.write(file, part)
             left -= len(part)

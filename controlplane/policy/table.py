@@ -16,7 +16,7 @@ from controlplane.link.rules import Rule
 from controlplane.link.signals import BY_NAME, Known, Signal
 from controlplane.policy.compile import DEFAULT_FOLDER, DEFAULTS, compile_policies
 from controlplane.policy.load import policies_of, policy_files, read_bytes
-from controlplane.policy.model import Duration, Policy, Reasons, StepSpec, Test
+from controlplane.policy.model import Duration, Policy, Reasons, Spec, StepSpec, Test
 from controlplane.policy.steps import amounts_of, reach_words, step_of
 from controlplane.policy.units import NS_OF
 
@@ -141,7 +141,7 @@ def _row(policy: Policy, rule: Rule, known: Known) -> Row:
         test=_test_words(spec.test),
         statistic=STATISTICS[kind_of(spec.test)][signal.kind],
         false_alarms=str(getattr(spec.test, "false_alarms", "-")),
-        ladder=", ".join(map(_step_words, spec.ladder)),
+        ladder=_ladder_words(spec),
         where="kernel decides and acts" if belongs_to_kernel(rule) else _where(spec.test, signal),
         mode=spec.mode,
         origin=rule.origin,
@@ -163,6 +163,13 @@ def _test_words(test: Test) -> str:
     if over is not None:
         words += f" over {_span(over)}" if over else ", at once"
     return words
+
+
+def _ladder_words(spec: Spec) -> str:
+    """The acts, and when they are over before their time."""
+    words = ", ".join(map(_step_words, spec.ladder))
+    lasting = (step.after + (0 if step.act == "freeze" else step.for_ or 0) for step in spec.ladder)
+    return f"{words}; over after {_span(spec.quiet)} of quiet" if max(lasting) > spec.quiet else words
 
 
 def _step_words(step: StepSpec) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 from controlplane.arc.kernel.processes import TICK_NS, must_start_ticks
 from controlplane.arc.kernel.reaping import Reaper
+from controlplane.arc.triggering import MAX_ACTS
 from controlplane.link.frames import COMMANDS, ENCODER, Done, Refused, Result, Trigger, Triggered, UndoActs
 from controlplane.link.hooks import Hook
 from controlplane.link.records import Change, Effect, Finding, GuardRefused, Intent, Outcome, Undo
@@ -154,6 +155,14 @@ def test_reloaded_policies_leave_it_in_force(turn: Turn, cgroup: TestCgroup) -> 
     assert not turned.of(Undo)
     turned.stop()
     assert [undo.reason for undo in turned.of(Undo)] == ["stop"]
+
+
+def test_no_more_than_so_many_at_once(turn: Turn, cgroup: TestCgroup) -> None:
+    turned = turn()
+    populated(cgroup)
+    answers = [ask(turned, FREEZE, path=cgroup.path) for _ in range(MAX_ACTS + 1)]
+    assert [isinstance(answer, Triggered) for answer in answers] == [True] * MAX_ACTS + [False]
+    assert refused(answers[-1]).reason == "busy"
 
 
 def test_evidence_by_hand(turn: Turn, cgroup: TestCgroup) -> None:

@@ -148,15 +148,16 @@ EVENTS: Final = (
         "an act is about to be tried, or with mode `observe` would have been",
         (
             *(events.RULE_NAME, events.ACT_NAME, events.STEP, events.MODE, events.PARENT_SPAN_ID),
-            *(events.EVENT_AGE_NS, events.PREVIOUS, events.WRITTEN, events.FOR_NS, *_CGROUP, *_PROCESS),
+            *(events.EVENT_AGE_NS, events.PREVIOUS, events.WRITTEN, events.FOR_NS, events.ACTOR),
+            *(*_CGROUP, *_PROCESS),
         ),
     ),
     EventKind(
         events.ACT,
         "WARN, ERROR where it failed",
-        "the act's system calls have returned; in the span of the intent",
+        "the act's system calls have returned, or the child that did it has ended; in the span of the intent",
         (
-            *(events.RULE_NAME, events.ACT_NAME, events.OUTCOME, events.ERROR_TYPE),
+            *(events.RULE_NAME, events.ACT_NAME, events.OUTCOME, events.ERROR_TYPE, events.DETAIL),
             *(events.EVENT_AGE_NS, events.DECIDE_NS),
         ),
     ),

@@ -70,7 +70,7 @@ def test_a_row_is_in_words(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(OWN)
     (row,) = rows(tmp_path, defaults=False)
     assert row.test == "threshold above 90/min over 90s"
-    assert row.ladder == "observe, freeze after 2m for 1500ms"
+    assert row.ladder == "observe, freeze after 2m for 1500ms; over after 30s of quiet"
     assert (row.false_alarms, row.hooks) == ("-", ("sched_process_fork",))
 
 
@@ -79,7 +79,8 @@ def test_a_row_says_what_a_step_sets(tmp_path: Path) -> None:
     text = OWN.replace("{act: observe}, {act: freeze, for: 1500ms, after: 2m}", ladder)
     (tmp_path / "a.yaml").write_text(text)
     (row,) = rows(tmp_path, defaults=False)
-    assert row.ladder == "limit-memory max 80% of its use for 5m, kill with 2s of grace after 5m"
+    words = "limit-memory max 80% of its use for 5m, kill with 2s of grace after 5m"
+    assert row.ladder == f"{words}; over after 30s of quiet"
 
 
 def test_a_bad_policy_is_refused(tmp_path: Path) -> None:
