@@ -13,6 +13,9 @@ PYTHON ?= /usr/bin/python3
 NAME ?=
 KERNEL ?=
 LOADER ?= core
+VARIANT ?= core
+# Of these the image has Debian's build, which shares one OpenSSL with the interpreter.
+DEBIANS := cryptography cffi pycparser
 OBJECTS := controlplane/arc/kernel/objects
 
 # First line: to build and run. Second: for tests and benchmarks (gcc compiles the C peers).
@@ -22,12 +25,15 @@ PACKAGES := clang bpftool libbpf-dev libc6-dev python3-bpfcc python3-venv \
 # For `make vm` alone: the machines, and what their kernels are unpacked with and start with.
 VM_PACKAGES := qemu-system-x86 busybox-static kmod lz4 zstd
 
+# For `make image` alone.
+IMAGE_PACKAGES := buildah crun runc podman fuse-overlayfs mmdebstrap uidmap zstd
+
 # .venv is right if this file exists: its name says for which declarations (what
 # pyproject.toml has before the linters), folder and interpreter.
 KEY = { sed '/^\[tool.ruff\]/Q' pyproject.toml; cat setup.py; echo '$(CURDIR)'; readlink -f '$(PYTHON)'; } | sha256sum | cut -c1-16
 READY := .venv/.ready-$(shell $(KEY))
 
-.PHONY: help setup run test demo lint format bench vm kernels table proto events clean packages objects tools
+.PHONY: help setup run test demo lint format bench vm image lock kernels table proto events clean packages objects tools
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | column -t -s'|'
@@ -68,6 +74,16 @@ bench: setup ## measure beside a peer in the same run; NAME=latency for one of t
 vm: setup ## the kernel tests on other kernels, in emulated machines; KERNEL=6.1 for one, LOADER=bcc or headers (root)
 	@$(MAKE) packages PACKAGES='$(VM_PACKAGES)'
 	.venv/bin/python -m tests.vm --loader $(LOADER) $(KERNEL)
+
+image: ## build the container image with buildah; VARIANT=bcc for the one that compiles sensors (root)
+	@$(MAKE) packages PACKAGES='$(IMAGE_PACKAGES)'
+	$(PYTHON) deploy/image/make.py --variant $(VARIANT)
+
+lock: $(READY) ## pin what the image holds from PyPI, by hash
+	@pip install -qq --disable-pip-version-check uv
+	uv pip compile -q pyproject.toml --upgrade --generate-hashes --no-header --no-annotate \
+		--python-version 3.13 --python-platform linux $(addprefix --no-emit-package ,$(DEBIANS)) \
+		-o deploy/image/requirements.txt
 
 kernels: $(READY) ## write docs/kernels.md from what `make vm` found
 	@.venv/bin/python -m tests.vm --table

@@ -155,7 +155,9 @@ def test_the_root_is_never_asked_about(
 
 
 def deny_rule(cgroup: TestCgroup, *whats: Deniable, for_ns: int = BRIEF_NS, **changes: object) -> Rule:
-    return fork_rule(cgroup, *(Step("deny", for_ns=for_ns, what=what) for what in whats), **changes)
+    # The asker forks, too: without a cooldown it would be denied anew.
+    ladder = (Step("deny", for_ns=for_ns, what=what) for what in whats)
+    return fork_rule(cgroup, *ladder, **({"cooldown_ns": 60 * NS} | changes))
 
 
 @pytest.mark.usefixtures("denials")

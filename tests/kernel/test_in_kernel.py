@@ -282,7 +282,7 @@ def test_a_denial_is_done_counted_and_undone(turn: Turn, cgroup: TestCgroup, soc
 
 @pytest.mark.usefixtures("denials")
 def test_a_denial_of_the_kernel_ends_by_itself(turn: Turn, cgroup: TestCgroup, socket: Path) -> None:
-    turned = turn(deny_rule(cgroup, for_ns=NS // 5))
+    turned = turn(deny_rule(cgroup, for_ns=NS // 5, cooldown_ns=60 * NS))
     asker = Asker(cgroup, socket)
     assert [asker.ask("fork") for _ in range(3)] == ["done", "done", AGAIN]
     assert turned.await_record(Undo).reason == "timer"

@@ -22,9 +22,10 @@ char terms[] SEC("license") = "GPL";
 
 
 def sensors() -> set[str]:
-    """Each in two variants; the contract, which is never loaded, in one."""
+    """Each in two variants; in one the contract, which is never loaded, and deny, which adds up nothing."""
     names = {path.name.removesuffix(".bpf.c") for path in (ROOT / "bpf").glob("*.bpf.c")}
-    return {f"{name}.bpf.o" for name in names} | {f"{name}.nofetch.bpf.o" for name in names - {"contract"}}
+    both = names - {"contract", "deny"}
+    return {f"{name}.bpf.o" for name in names} | {f"{name}.nofetch.bpf.o" for name in both}
 
 
 def sources() -> set[str]:

@@ -1,0 +1,159 @@
+"""Puts together what the image holds: `assemble.py --variant core|bcc LIBRARIES OUT`, where it all is.
+
+From a Debian system with the libraries in one folder come the interpreter, the modules that the daemon can
+reach, the shared objects these need, certificates and a passwd entry. What is not asked for is not there.
+"""
+
+import argparse
+import compileall
+import os
+import py_compile
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+from closure import NAMED, Closure
+
+VERSION: Final = f"python3.{sys.version_info.minor}"
+PYTHON: Final = Path(f"/usr/bin/{VERSION}")
+STANDARD: Final = Path(f"/usr/lib/{VERSION}")
+DEBIAN: Final = Path("/usr/lib/python3/dist-packages")
+SITE: Final = Path(f"/usr/local/lib/{VERSION}/dist-packages")
+"""Where the image has what PyPI gave."""
+NATIVE: Final = Path(f"/usr/lib/{sysconfig.get_config_var('MULTIARCH')}")
+CERTIFICATES: Final = Path("/etc/ssl/certs/ca-certificates.crt")
+OWN_CERTIFICATES: Final = ("certifi/cacert.pem", "grpc/_cython/_credentials/roots.pem")
+"""Of libraries that bring some; they are given the system's."""
+LOADED: Final = {"core": ("libbpf.so.1",), "bcc": ("libbpf.so.1", "libbcc.so.0")}
+"""By name, at run time."""
+FOLDERS: Final = ("dev", "etc", "proc", "run/reflexarc", "sys", "tmp", "var/lib/reflexarc")
+ACCOUNTS: Final = {
+    "passwd": "root:x:0:0:root:/:/sbin/nologin\nreflexarc:x:60999:60999:reflexarc:/:/sbin/nologin\n",
+    "group": "root:x:0:\nreflexarc:x:60999:\n",
+}
+LAUNCHER: Final = f"""\
+#!{PYTHON} -I
+import sys
+
+from controlplane.cli.main import main
+
+sys.exit(main())
+"""
+
+
+def main() -> None:
+    """Everything, in order."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--variant", choices=LOADED, required=True)
+    parser.add_argument("libraries", type=Path)
+    parser.add_argument("out", type=Path)
+    options = parser.parse_args()
+    libraries, out = options.libraries, options.out
+    loaded = (NATIVE / name for name in LOADED[options.variant])
+    data = data_of(libraries, with_sources=options.variant == "bcc")
+    for path in (PYTHON, *modules(libraries, options.variant), *loaded, *data):
+        copy(path, out, libraries)
+    natives = [out / PYTHON.relative_to("/"), *out.rglob("*.so*")]
+    for path in needed(natives):
+        copy(path, out, libraries)
+    strip(out)
+    compile_modules(out)
+    finish(out)
+
+
+def modules(libraries: Path, variant: str) -> Iterator[Path]:
+    """Files of all that the daemon can reach."""
+    closure = Closure([libraries, DEBIAN, STANDARD, STANDARD / "lib-dynload"])
+    closure.add_all(libraries / "controlplane")
+    for name in (*NAMED, *(("bcc",) if variant == "bcc" else ())):
+        closure.add(name)
+    return (path for path in closure.files.values() if path is not None)
+
+
+def copy(path: Path, out: Path, libraries: Path) -> None:
+    """To where it is in the image; a link as the file it leads to."""
+    place = SITE / path.relative_to(libraries) if path.is_relative_to(libraries) else path
+    target = out / place.relative_to("/")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(path, target)
+    shutil.copymode(path, target)
+
+
+def data_of(libraries: Path, *, with_sources: bool) -> Iterator[Path]:
+    """What is no module: BPF objects, default policies, and what distributions say of themselves.
+
+    Sources of the sensors are compiled by bcc.
+    """
+    for path in sorted((libraries / "controlplane").rglob("*")):
+        is_data = path.is_file() and path.suffix not in (".py", ".pyi", ".pyc")
+        if is_data and (with_sources or "source" not in path.parts):
+            yield path
+    for name in ("METADATA", "entry_points.txt"):
+        yield from sorted(libraries.glob(f"*.dist-info/{name}"))
+
+
+def needed(natives: Iterable[Path]) -> Iterator[Path]:
+    """Shared objects that these need, and those that they need in turn."""
+    seen: set[str] = set()
+    todo = list(natives)
+    while todo:
+        told = subprocess.run(
+            ["readelf", "-d", todo.pop()], capture_output=True, text=True, check=True
+        ).stdout
+        for name in re.findall(r"\(NEEDED\).*\[(.*)\]", told):
+            if name not in seen:
+                seen.add(name)
+                found = NATIVE / name
+                todo.append(found)
+                yield found
+
+
+def strip(out: Path) -> None:
+    """Symbols are for debuggers."""
+    natives = [out / PYTHON.relative_to("/"), *out.rglob("*.so*")]
+    subprocess.run(["strip", "--strip-unneeded", *natives], check=True)
+
+
+def compile_modules(out: Path) -> None:
+    """Bytecode takes the place of the source: the image cannot be written to, so nothing could be kept."""
+    mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    ok = compileall.compile_dir(
+        out, quiet=1, legacy=True, workers=0, invalidation_mode=mode, maxlevels=32, stripdir=str(out)
+    )
+    if not ok:
+        sys.exit("a module cannot be compiled")
+    for path in out.rglob("*.py"):
+        path.unlink()
+
+
+def finish(out: Path) -> None:
+    """Accounts, certificates, the launcher, and one time for all files."""
+    for folder in FOLDERS:
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    for name, text in ACCOUNTS.items():
+        (out / "etc" / name).write_text(text)
+    copy(CERTIFICATES, out, Path("/nowhere"))
+    for name in OWN_CERTIFICATES:
+        place = out / SITE.relative_to("/") / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(CERTIFICATES)
+    launcher = out / "usr/bin/reflexarc"
+    launcher.write_text(LAUNCHER)
+    launcher.chmod(0o755)
+    loader = next(out.glob("usr/lib/*/ld-linux-*"))
+    for name in ("lib", "lib64"):
+        (out / name).symlink_to(f"usr/{name}")
+    (out / "usr/lib64").mkdir()
+    (out / "usr/lib64" / loader.name).symlink_to(f"../lib/{loader.parent.name}/{loader.name}")
+    time = int(os.environ.get("SOURCE_DATE_EPOCH", "0"))
+    for path in (out, *out.rglob("*")):
+        os.utime(path, (time, time), follow_symlinks=False)
+
+
+if __name__ == "__main__":
+    main()
