@@ -50,7 +50,7 @@ def group(name: str) -> int:
 
 
 def owned_directory(path: Path, owner: Account, mode: int) -> int:
-    """Descriptor of a directory that is made, if it is missing, and given to `owner`. Raises OSError with its path.
+    """Descriptor of a directory, made if it is missing, and given to `owner`. Raises OSError with its path.
 
     Takes CAP_CHOWN and not CAP_FOWNER: the mode is set while it is ours, and nothing where both are right.
     """

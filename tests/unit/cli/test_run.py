@@ -185,11 +185,14 @@ def test_without_bcc_its_loader_is_refused() -> None:
 @needs_root
 def test_why_it_is_not_core_is_told_before_bcc_is_missing() -> None:
     """As on a kernel without BTF, but with its headers: nothing but bcc could fail."""
-    command = f"mount -t tmpfs none {DIST_PACKAGES} && mount -t tmpfs none /sys/kernel/btf && exec {sys.executable} -c"
+    hide = f"mount -t tmpfs none {DIST_PACKAGES} && mount -t tmpfs none /sys/kernel/btf"
     code = "from controlplane.cli import run; run.installed = lambda: True;"
     code += "from controlplane.link.config import Config; run.check_loader(Config())"
     done = subprocess.run(
-        ["unshare", "-m", "/bin/sh", "-c", f"{command} '{code}'"], capture_output=True, text=True, check=False
+        ["unshare", "-m", "/bin/sh", "-c", f"{hide} && exec {sys.executable} -c '{code}'"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (
         "this kernel has no BTF (/sys/kernel/btf/vmlinux is missing), and bcc is not installed" in done.stderr
