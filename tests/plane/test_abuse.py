@@ -3,6 +3,7 @@
 import gzip
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -19,7 +20,7 @@ from tests.plane.attacks import ATTACKS, Address, attacking
 from tests.plane.world import LOOKS, UNDO, World, says
 from tests.unit.plane.api import raw_http2
 
-AMOUNTS = {"garbage": 150, "tiny windows": 3, "slowloris": 60, "rapid resets": 2, "endless headers": 4}
+AMOUNTS = {"garbage": 150, "tiny windows": 3, "slowloris": 60, "rapid resets": 2}
 HALF_OPEN = 1_500
 CAP = 500
 """Connections of one listener."""
@@ -127,8 +128,9 @@ def test_metadata_that_are_too_large(client: Client) -> None:
 
 def test_pings_on_and_on_end_the_connection(world: World) -> None:
     with raw_http2.connect(str(admins(world))) as connection:
-        for number in range(10):
-            connection.sendall(raw_http2.frame(raw_http2.PING, 0, 0, struct.pack(">Q", number)))
+        with suppress(BrokenPipeError):
+            for number in range(10):
+                connection.sendall(raw_http2.frame(raw_http2.PING, 0, 0, struct.pack(">Q", number)))
         told = [each for each in raw_http2.received(connection) if each.kind == raw_http2.GOAWAY]
     assert b"too_many_pings" in told[-1].payload
 
