@@ -40,7 +40,7 @@ FROM libraries-${VARIANT} AS assembled
 ARG SOURCE_DATE_EPOCH=0
 ARG VARIANT
 COPY --from=wheel /wheel /wheel
-COPY deploy/image/closure.py deploy/image/assemble.py /build/
+COPY deploy/image/*.py /build/
 RUN pip install -q --no-deps --no-compile --target /libraries /wheel/*.whl \
  && python3 /build/assemble.py --variant ${VARIANT} /libraries /image
 

@@ -26,14 +26,16 @@ def main() -> int:
 
     from controlplane.link.config import Config
     from controlplane.link.signal_table import read_signals
+    from controlplane.plane.confinement import confine
 
     config = msgspec.msgpack.decode(_contents(arguments.config_fd), type=Config)
     known = read_signals(arguments.signals_fd)
     try:
-        owner = account(config.plane_user)
-        if os.geteuid() == 0:
-            _own_state(Path(config.state_dir), owner)
+        owner = account(config.plane_user) if os.geteuid() == 0 else Account(os.geteuid(), os.getegid())
+        _own_state(Path(config.state_dir), owner)
         drop(owner)
+        for missing in confine(config, os.environ):
+            sys.stderr.write(f"reflexarc plane: goes on with less protection from itself: {missing}\n")
     except (AccountError, PrivilegesError) as error:
         sys.stderr.write(f"reflexarc plane: {error}\n  hint: {error.hint}\n")
         return 3

@@ -6,6 +6,7 @@ reach, the shared objects these need, certificates and a passwd entry. What is n
 
 import argparse
 import compileall
+import json
 import os
 import py_compile
 import re
@@ -17,6 +18,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
+from bill import debian, document, wheels
 from closure import NAMED, Closure
 
 VERSION: Final = f"python3.{sys.version_info.minor}"
@@ -31,6 +33,7 @@ OWN_CERTIFICATES: Final = ("certifi/cacert.pem", "grpc/_cython/_credentials/root
 """Of libraries that bring some; they are given the system's."""
 LOADED: Final = {"core": ("libbpf.so.1",), "bcc": ("libbpf.so.1", "libbcc.so.0")}
 """By name, at run time."""
+BILL: Final = Path("usr/share/doc/reflexarc/sbom.spdx.json")
 FOLDERS: Final = ("dev", "etc", "proc", "run/reflexarc", "sys", "tmp", "var/lib/reflexarc")
 ACCOUNTS: Final = {
     "passwd": "root:x:0:0:root:/:/sbin/nologin\nreflexarc:x:60999:60999:reflexarc:/:/sbin/nologin\n",
@@ -56,11 +59,13 @@ def main() -> None:
     libraries, out = options.libraries, options.out
     loaded = (NATIVE / name for name in LOADED[options.variant])
     data = data_of(libraries, with_sources=options.variant == "bcc")
-    for path in (PYTHON, *modules(libraries, options.variant), *loaded, *data):
+    taken = [PYTHON, *modules(libraries, options.variant), *loaded, *data]
+    for path in taken:
         copy(path, out, libraries)
-    natives = [out / PYTHON.relative_to("/"), *out.rglob("*.so*")]
-    for path in needed(natives):
+    also = list(needed([out / PYTHON.relative_to("/"), *out.rglob("*.so*")]))
+    for path in also:
         copy(path, out, libraries)
+    write_bill(out, libraries, [*taken, *also, CERTIFICATES])
     strip(out)
     compile_modules(out)
     finish(out)
@@ -113,6 +118,19 @@ def needed(natives: Iterable[Path]) -> Iterator[Path]:
                 yield found
 
 
+def write_bill(out: Path, libraries: Path, taken: Iterable[Path]) -> None:
+    """What the image is made of, for those who look for known holes in it."""
+    of_debian = debian(path.resolve() for path in taken if not path.is_relative_to(libraries))
+    bill = document([*of_debian, *wheels(libraries)], epoch())
+    (out / BILL).parent.mkdir(parents=True)
+    (out / BILL).write_text(json.dumps(bill, indent=1) + "\n")
+
+
+def epoch() -> int:
+    """The time that all files have."""
+    return int(os.environ.get("SOURCE_DATE_EPOCH", "0"))
+
+
 def strip(out: Path) -> None:
     """Symbols are for debuggers."""
     natives = [out / PYTHON.relative_to("/"), *out.rglob("*.so*")]
@@ -150,9 +168,8 @@ def finish(out: Path) -> None:
         (out / name).symlink_to(f"usr/{name}")
     (out / "usr/lib64").mkdir()
     (out / "usr/lib64" / loader.name).symlink_to(f"../lib/{loader.parent.name}/{loader.name}")
-    time = int(os.environ.get("SOURCE_DATE_EPOCH", "0"))
     for path in (out, *out.rglob("*")):
-        os.utime(path, (time, time), follow_symlinks=False)
+        os.utime(path, (epoch(), epoch()), follow_symlinks=False)
 
 
 if __name__ == "__main__":

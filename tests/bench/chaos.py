@@ -27,7 +27,7 @@ from tests.bench.report import Figure, Options, conclude
 from tests.bench.testbed import await_cgroup, cgroup, folder, watchdog
 
 ROUNDS: Final = 200
-MOMENT_S: Final = 0.25
+MOMENT_S: Final = 1.0
 """The arc dies within this of the fault's beginning."""
 START_S: Final = 0.5
 """And of a start that is to be cut off, within this."""
@@ -127,7 +127,7 @@ def rules(place: Path, files: Sequence[str]) -> list[Rule]:
         name="chaos-cgroup",
         signal="process.fork",
         scope=Scope(cgroups=(path_of(place),)),
-        test=Rate(interval_ns=NS // 100, burst=1),
+        test=Rate(interval_ns=NS // 10, burst=1),
         ladder=tuple(STEPS[file] for file in files),
         cooldown_ns=0,
         mode="enforce",

@@ -109,8 +109,8 @@ def systemd_oomd(parent: Path, *, quick: bool) -> Iterator[None]:
 def reflexarc(parent: Path, *, quick: bool) -> Iterator[None]:
     """Default policies, in enforce mode within that slice."""
     rules = [rule(name, parent, quick=quick) for name in POLICIES]
-    with folder() as scratch, Daemon(config(scratch), rules) as daemon:
-        daemon.await_serving()
+    with folder() as scratch, Daemon(config(scratch), rules):
+        time.sleep(SETTLE_S)
         yield
 
 
@@ -128,14 +128,14 @@ def rule(name: str, parent: Path, *, quick: bool) -> Rule:
 def contestants() -> dict[str, Contestant]:
     """By name, in the order in which they take turns."""
     daemons = {
+        "reflexarc": reflexarc,
         "earlyoom": earlyoom,
         "nohang": nohang,
         "oomd": oomd,
         "systemd-oomd": systemd_oomd,
-        "reflexarc": reflexarc,
     }
-    found: dict[str, Contestant] = {"nobody": nobody}
+    found: dict[str, Contestant] = {}
     for name, daemon in daemons.items():
         found[name] = partial(daemon, quick=False)
         found[f"{name}.quick"] = partial(daemon, quick=True)
-    return found
+    return found | {"nobody": nobody}

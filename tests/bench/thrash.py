@@ -3,7 +3,6 @@
 Needs a memory controller in cgroup2, as emulated machines have: `python -m tests.vm --bench thrash 6.1`.
 """
 
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -70,12 +69,8 @@ def account(learner: Learner, places: Sequence[Path], seconds: int) -> dict[str,
 def memory() -> Iterator[Subject]:
     """A service that reads on and on; then, in its cgroup, some that need all of what was read at once."""
     with streaming("memory") as (place, device):
-        yield subject("reclaim-stall", place, device)
-
-
-def subject(policy: str, place: Path, device: str) -> Subject:
-    """The stream of such a cgroup, and what is done to it."""
-    return Subject(policy, cgroup_key(place), path_of(place), partial(thrashing, place, device))
+        fault = partial(thrashing, place, device)
+        yield Subject("reclaim-stall", cgroup_key(place), path_of(place), fault)
 
 
 @contextmanager
@@ -86,11 +81,8 @@ def thrashing(place: Path, device: str) -> Iterator[int]:
 
 
 @contextmanager
-def streaming(name: str, reads_per_s: str = "max") -> Iterator[tuple[Path, str]]:
-    """A cgroup with little memory, in which a device is read through the page cache; and the device.
-
-    The device is memory itself; with a number of reads it is as slow as a disk for that cgroup.
-    """
+def streaming(name: str) -> Iterator[tuple[Path, str]]:
+    """A cgroup with little memory, in which a device is read through the page cache; and the device."""
     with cgroup(name) as place, loop_device() as device:
         limit = place / "memory.max"
         if not limit.exists():
@@ -98,7 +90,5 @@ def streaming(name: str, reads_per_s: str = "max") -> Iterator[tuple[Path, str]]
                 "cgroup2 has no memory controller here: `python -m tests.vm --bench thrash`"
             )
         limit.write_text(str(LIMIT))
-        number = Path(device).stat().st_rdev
-        (place / "io.max").write_text(f"{os.major(number)}:{os.minor(number)} riops={reads_per_s}")
         with program(place, "stream", device, GAP_US):
             yield place, device

@@ -1,6 +1,7 @@
 """The image as it is shipped: what is in it, how large it is, and a reflex of the daemon that runs in it."""
 
 import json
+import re
 import socket
 import subprocess
 import tarfile
@@ -14,6 +15,8 @@ from controlplane.client import Client, HealthClient, Target
 from tests.image.conftest import BUILT
 from tests.kernel.conftest import FORKER, TestCgroup, await_until, fork_in
 
+BILL = "/usr/share/doc/reflexarc/sbom.spdx.json"
+LOCK = Path(__file__).resolve().parents[2] / "deploy/image/requirements.txt"
 LIMITS = Path(__file__).with_name("sizes.json")
 GROWTH = 1.01
 """What an image may grow by before somebody has to say so in sizes.json."""
@@ -145,3 +148,23 @@ def test_it_ends_a_storm_on_the_host(
     assert "arc.armed" in said
     assert container.returncode == 0, said
     assert list((running.folder / "state/journal").iterdir())
+
+
+def test_the_bill_names_all_that_is_in_it(image: str) -> None:
+    copied = subprocess.run(
+        [*RUN, "--entrypoint", "/usr/bin/python3.13", image, "-c", f"print(open('{BILL}').read())"],
+        check=True,
+        capture_output=True,
+    ).stdout
+    urls = {
+        reference["referenceLocator"]
+        for package in json.loads(copied)["packages"]
+        for reference in package["externalRefs"]
+    }
+    locked = re.findall(r"^([\w.-]+)==([\w.]+)", LOCK.read_text(), re.MULTILINE)
+    assert len(locked) > 20
+    wheels = {f"pkg:pypi/{re.sub('[-_.]+', '-', name)}@{version}" for name, version in locked}
+    listed = {re.sub("[_.]+(?=.*@)", "-", url) for url in urls if url.startswith("pkg:pypi/")}
+    assert wheels == {url for url in listed if not url.startswith("pkg:pypi/reflexarc@")}
+    debian = {url.split("/")[2].split("@")[0] for url in urls if url.startswith("pkg:deb/")}
+    assert {"libbpf1", "libc6", "libssl3t64", "python3.13-minimal", "python3-cryptography"} <= debian

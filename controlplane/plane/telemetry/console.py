@@ -10,6 +10,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Final
 
 from controlplane.link.config import Config
@@ -68,11 +69,19 @@ class Console(logging.Handler):
     """Tells journal records and what the plane logs, in one form, from one level on."""
 
     def __init__(
-        self, form: forms.Form, outlet: Outlet, logs: Logs, level: Severity, *, for_people: bool = False
+        self,
+        form: forms.Form,
+        outlet: Outlet,
+        logs: Logs,
+        level: Severity,
+        *,
+        for_people: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`for_people`: no more of the story than can be read."""
         super().__init__(_LEVELS[level])
         self._for_people = for_people
+        self._clock = clock
         self._arrival_s = 0.0
         self._untold = 0
         self._form = form
@@ -105,7 +114,7 @@ class Console(logging.Handler):
         super().close()
 
     def _has_time(self) -> bool:
-        now = time.monotonic()
+        now = self._clock()
         self._arrival_s = max(self._arrival_s, now - BURST / LINES_A_SECOND) + 1 / LINES_A_SECOND
         if self._arrival_s <= now:
             return True
