@@ -358,6 +358,7 @@ class Arc:
             denials=self._denials.counted(),
             latency=engine.latency.snapshot(time.time_ns() - now),
             breaker_open=tuple(sorted(engine.breaker.open)),
+            breaker=engine.breaker.allowance(""),
             in_force=answers.in_force(engine.holdings.all()),
             held=answers.held(engine.holdings.all()),
             plane_restarts=self._plane.restarts,

@@ -160,6 +160,12 @@ class Story:
         finally:
             self._watchers.discard(watcher)
 
+    def stalled(self, watcher: Watcher) -> None:
+        """Counts a watcher that takes nothing more; it leaves by itself."""
+        if not watcher.dropped:
+            watcher.dropped = True
+            self.watchers_dropped["stalled"] += 1
+
     def end(self) -> None:
         """Lets every watcher of now go, so that a server can stop without cutting anybody off."""
         for watcher in self._watchers:

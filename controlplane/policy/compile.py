@@ -20,6 +20,7 @@ from controlplane.link.placing import misplaced
 from controlplane.link.rules import (
     MAX_RULES,
     NS,
+    Allowance,
     Betting,
     Confirm,
     Level,
@@ -127,6 +128,7 @@ def compile_policy(policy: Policy, origin: str, known: Known, *, replayed: bool)
         quiet_ns=int(spec.quiet),
         on_loss=spec.on_loss,
         protect=spec.protect,
+        breaker=Allowance(spec.breaker.acts, int(spec.breaker.within)) if spec.breaker else None,
         where=spec.where,
         mode=spec.mode,
         origin=origin,

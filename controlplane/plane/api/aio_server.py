@@ -33,6 +33,8 @@ LIMITS: Final[Options] = (
     ("grpc.max_connection_idle_ms", 300_000),
 )
 """What one client may cost."""
+CALLS: Final = 512
+"""Of all clients of one server; those beyond are answered with RESOURCE_EXHAUSTED."""
 
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -83,11 +85,12 @@ class AioServer:
         interceptors: Sequence[grpc.aio.ServerInterceptor],
         options: Options,
         refuse: Refuse = no_such_method,
+        calls: int = CALLS,
     ) -> None:
-        """`refuse` ends calls of methods that are not registered."""
+        """`refuse` ends calls of methods that are not registered; `calls` may be under way at once."""
         # Makes sure that gRPC's asyncio engine runs on this loop.
         loop = cygrpc.get_working_loop()
-        self._server = _Server(loop, None, (), tuple(interceptors), tuple(options), None)
+        self._server = _Server(loop, None, (), tuple(interceptors), tuple(options), calls)
         self._server.refuse = refuse
 
     def register(self, service: str, handlers: Handlers) -> None:

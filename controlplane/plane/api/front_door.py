@@ -8,16 +8,16 @@ business.
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
-from typing import Any, Never
+from typing import Any
 
 import grpc
-from google.protobuf.message import DecodeError
 from msgspec.structs import replace
 
 from controlplane.link.records import Call
+from controlplane.plane.api import in_time
+from controlplane.plane.api.allowance import Allowance
 from controlplane.plane.api.audit import Audit
 from controlplane.plane.api.errors import ApiError, explained
 from controlplane.plane.api.identities import Caller, Context, Identify, StrangerError
@@ -43,6 +43,7 @@ class FrontDoor(grpc.aio.ServerInterceptor):
         self._roles = roles
         self._identify = identify
         self._audit = audit
+        self._allowance = Allowance()
 
     async def intercept_service(
         self,
@@ -81,6 +82,7 @@ class FrontDoor(grpc.aio.ServerInterceptor):
         try:
             caller = self._admit(path, call, context)
             CALLER.set(caller)
+            self._count(caller.identity, context)
             assert handler is not None, "a method with a role has a handler"
             if self._roles[path] > Role.VIEWER:
                 return await self._journalled(handler, replace(call, **_who(caller)), context)
@@ -116,7 +118,15 @@ class FrontDoor(grpc.aio.ServerInterceptor):
             return ApiError(grpc.StatusCode.PERMISSION_DENIED, "nobody may call this method")
         if caller.role < role:
             return ApiError(grpc.StatusCode.PERMISSION_DENIED, f"this needs the role {role.name.lower()}")
-        return None
+        exceeded = self._allowance.exceeded(caller.identity, changes=role > Role.VIEWER)
+        return ApiError(grpc.StatusCode.RESOURCE_EXHAUSTED, exceeded) if exceeded else None
+
+    def _count(self, identity: str, context: Context) -> None:
+        def done(_: Context) -> None:
+            self._allowance.end(identity)
+
+        self._allowance.begin(identity)
+        context.add_done_callback(done)  # type: ignore[arg-type]  # any function will do
 
     async def _journalled(self, handler: Handler, call: Call, context: Context) -> Message:
         """More than a viewer may do changes something: the journal has it before, and how it went after."""
@@ -144,43 +154,20 @@ def _who(caller: Caller) -> dict[str, str]:
 
 async def _opened(handler: Handler, context: Context) -> Message:
     """The request, or where it is a stream, its requests."""
-    if handler.request_streaming:
-        return _requests(context)
-    request = await _read(context)
-    if request is grpc.aio.EOF:
-        raise ApiError(grpc.StatusCode.INVALID_ARGUMENT, "the call has no request")
-    return request
+    return in_time.requests(context) if handler.request_streaming else await in_time.request(context)
 
 
 async def _answer(handler: Handler, opened: Message, context: Context) -> Message:
     if handler.response_streaming:
         respond = handler.stream_stream if handler.request_streaming else handler.unary_stream
-        async with aclosing(respond(opened, context)) as responses:
-            async for response in responses:
-                await context.write(response)
-        return None
+        return await in_time.write(respond(opened, context), context)
     respond = handler.stream_unary if handler.request_streaming else handler.unary_unary
     return await respond(opened, context)
 
 
-async def _requests(context: Context) -> AsyncIterator[Message]:
-    while (request := await _read(context)) is not grpc.aio.EOF:
-        yield request
-
-
-async def _read(context: Context) -> Message:
-    try:
-        return await context.read()
-    except DecodeError:
-        raise ApiError(
-            grpc.StatusCode.INVALID_ARGUMENT, "the request is not a message of this method"
-        ) from None
-
-
-async def _abort(context: Context, error: Exception, call: Call) -> Never:
+async def _abort(context: Context, error: Exception, call: Call) -> None:
     answer = explained(error)
     if answer is None:
         log.error("request %s, %s", call.request_id, call.method, exc_info=error)
         answer = ApiError(grpc.StatusCode.INTERNAL, f"internal error, logged as {call.request_id}")
-    metadata: tuple[tuple[str, str | bytes], ...] = ((REQUEST_ID, call.request_id), *answer.metadata())
-    await context.abort(answer.code, answer.message, metadata)
+    await in_time.abort(context, answer, (REQUEST_ID, call.request_id))

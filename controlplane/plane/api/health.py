@@ -5,7 +5,7 @@ What health is, others decide.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import grpc
@@ -60,7 +60,7 @@ class Health:
 
     async def Watch(
         self, request: pb.HealthCheckRequest, context: Context
-    ) -> AsyncIterator[pb.HealthCheckResponse]:
+    ) -> AsyncGenerator[pb.HealthCheckResponse, None]:
         """One component now and whenever it changes; SERVICE_UNKNOWN as long as it is unknown."""
         if self.watchers >= MAX_WATCHERS:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many watchers")

@@ -20,6 +20,7 @@ from controlplane.plane.api.errors import ApiError, bad_field
 from controlplane.plane.api.explain import explanation
 from controlplane.plane.api.front_door import CALLER
 from controlplane.plane.api.identities import Context
+from controlplane.plane.api.in_time import StalledError
 from controlplane.plane.arc import Arc
 from controlplane.plane.story import (
     MAX_REFLEXES,
@@ -121,7 +122,12 @@ class Management:
             with self._story.subscribe() as watcher:
                 await context.send_initial_metadata(())
                 while True:
-                    yield convert.told(await watcher.next())
+                    told = await watcher.next()
+                    try:
+                        yield convert.told(told)
+                    except StalledError:
+                        self._story.stalled(watcher)
+                        raise
         except (TooManyWatchersError, WatcherDroppedError) as error:
             raise ApiError(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error)) from error
         except StoryEndedError:

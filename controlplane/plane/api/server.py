@@ -5,10 +5,10 @@ They share an event loop and nothing else, so probes are answered while manageme
 
 import os
 import stat
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import grpc
 import msgspec
@@ -16,11 +16,20 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from controlplane.link.records import Call
-from controlplane.plane.api import management
-from controlplane.plane.api.aio_server import LIMITS, AioServer, Context, Handlers, Options, no_such_method
+from controlplane.plane.api import in_time, management
+from controlplane.plane.api.aio_server import (
+    CALLS,
+    LIMITS,
+    AioServer,
+    Context,
+    Handlers,
+    Options,
+    no_such_method,
+)
 from controlplane.plane.api.audit import Audit
+from controlplane.plane.api.errors import ApiError
 from controlplane.plane.api.front_door import FrontDoor
-from controlplane.plane.api.health import Health
+from controlplane.plane.api.health import MAX_WATCHERS, Health
 from controlplane.plane.api.identities import Identify, by_socket
 from controlplane.plane.api.management import Management
 from controlplane.plane.api.summary import shortened
@@ -72,7 +81,7 @@ async def serve_health(address: str, health: Health, audit: Audit) -> AsyncItera
         audit.refused(msgspec.structs.replace(call, detail="not a method of health"))
         await no_such_method(context)
 
-    server = AioServer([], aging(3_600), refuse)
+    server = AioServer([], aging(3_600), refuse, MAX_WATCHERS + CALLS)
     server.register(HEALTH, _health(health))
     port = server.listen(address)
     async with running(server, health.end):
@@ -145,15 +154,27 @@ def _reflection() -> Handlers:
 
 def _health(health: Health) -> Handlers:
     check, listing = health_pb2.HealthCheckRequest, health_pb2.HealthListRequest
-    response = health_pb2.HealthCheckResponse
+    response = health_pb2.HealthCheckResponse.SerializeToString
+    lists = health_pb2.HealthListResponse.SerializeToString
+    single, streamed = grpc.stream_unary_rpc_method_handler, grpc.stream_stream_rpc_method_handler
+
+    async def watch(request: health_pb2.HealthCheckRequest, context: Context) -> None:
+        await in_time.write(health.Watch(request, context), context)
+
     return {
-        "Check": grpc.unary_unary_rpc_method_handler(
-            health.Check, check.FromString, response.SerializeToString
-        ),
-        "List": grpc.unary_unary_rpc_method_handler(
-            health.List, listing.FromString, health_pb2.HealthListResponse.SerializeToString
-        ),
-        "Watch": grpc.unary_stream_rpc_method_handler(
-            health.Watch, check.FromString, response.SerializeToString
-        ),
+        "Check": single(_in_time(health.Check), check.FromString, response),
+        "List": single(_in_time(health.List), listing.FromString, lists),
+        "Watch": streamed(_in_time(watch), check.FromString, response),
     }
+
+
+def _in_time(respond: Callable[[Any, Context], Awaitable[Any]]) -> Callable[[Any, Context], Any]:
+    """The method for clients whose request may never come, or be none."""
+
+    async def serve(_: object, context: Context) -> Any:  # noqa: ANN401  # a message, or nothing
+        try:
+            return await respond(await in_time.request(context), context)
+        except ApiError as error:
+            await in_time.abort(context, error)
+
+    return serve

@@ -100,7 +100,7 @@ def _of_plane(snapshot: Snapshot) -> Iterator[Metric]:
     failures = _from(EXPORT_CODES, snapshot.export_failures)
     yield _counter("export_failures", "Failed exports by status", _by(failures), ("code",))
     yield _gauge("watchers", "Clients that watch", [((), snapshot.watchers)])
-    dropped = _from(("slow", "too_many"), snapshot.watchers_dropped)
+    dropped = _from(("slow", "stalled", "too_many"), snapshot.watchers_dropped)
     yield _counter("watchers_dropped", "Watchers cut off", _by(dropped), ("reason",))
     yield _gauge("health_watchers", "Clients that watch health", [((), snapshot.health_watchers)])
     times = {process: used.cpu_s for process, used in snapshot.usage.items()}
