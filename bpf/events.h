@@ -200,7 +200,9 @@ struct placed {
 	__u64 level;	   /* values: only what is above counts */
 	__u64 quiet_ns;	   /* between two acts on a victim */
 	__u64 breaker_ns;  /* in which `allow` acts may be done that cannot be undone */
+	__u64 node_ns;	   /* ... and `node_allow` of all policies together */
 	__u32 allow;
+	__u32 node_allow;
 	__u32 id; /* never given twice */
 	__u32 signal;
 	__u32 test; /* enum test_in_kernel */
@@ -208,6 +210,7 @@ struct placed {
 	__u32 what; /* of a denial */
 	__u32 per_process;
 	__u32 mode; /* enum mode_in_kernel; written last */
+	__u32 padding;
 };
 
 struct standing_key {

@@ -38,7 +38,7 @@ static __always_inline bool is_protected(struct task_struct *task)
 }
 
 /* Whether one more act is within the allowance; after the first that is not, none is. */
-static __always_inline bool is_allowed(u32 at, struct placed *policy, u64 now)
+static __always_inline bool is_allowed(u32 at, u32 allow, u64 window_ns, u64 now)
 {
 	struct breaker *breaker = LOOKUP(breakers, &at);
 	u32 number;
@@ -47,8 +47,8 @@ static __always_inline bool is_allowed(u32 at, struct placed *policy, u64 now)
 	if (!breaker || breaker->open)
 		return 0;
 	number = ADD_UP(&breaker->taken, 1) - 1;
-	before = breaker->times[(number - policy->allow) % BREAKER_TIMES];
-	if (before && now - before < policy->breaker_ns) {
+	before = breaker->times[(number - allow) % BREAKER_TIMES];
+	if (before && now - before < window_ns) {
 		breaker->open = 1;
 		return 0;
 	}
@@ -72,7 +72,8 @@ static __always_inline u32 kill_current(struct placed *policy, u32 at, struct ta
 		return OUTCOME_PROTECTED;
 	if (policy->mode != MODE_ENFORCE)
 		return OUTCOME_OBSERVED;
-	if (!is_allowed(at, policy, now) || !is_allowed(PLACES, policy, now))
+	if (!is_allowed(at, policy->allow, policy->breaker_ns, now) ||
+	    !is_allowed(PLACES, policy->node_allow, policy->node_ns, now))
 		return OUTCOME_BREAKER;
 	watch(task);
 	return bpf_send_signal(SIGKILL) ? OUTCOME_FAILED : OUTCOME_DONE;

@@ -29,8 +29,7 @@ class Guarding:
         """`folder` is the descriptor of the runtime directory."""
         self._names = sensors.shared_map("protected_names", NAME_BYTES, 1)
         self.protection = Protection(cgroups, config.protect)
-        memory = kept(folder, config.breaker_acts)
-        self._breaker = Breaker(config.breaker_acts, config.breaker_window_s * NS, memory)
+        self._breaker = Breaker(config.breaker_acts, config.breaker_window_s * NS, kept(folder))
         confirmation, loss = Confirmation(monitor.must_confirmed), Loss(sensors.last_loss)
         self.all = Guards(self.protection, confirmation, loss, self._breaker)
 

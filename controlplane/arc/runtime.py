@@ -4,7 +4,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from controlplane.link.account import account, group
+from controlplane.link.account import Account, account, group, owned_directory
 from controlplane.link.config import Config, Management
 
 
@@ -16,7 +16,8 @@ class RuntimeFolder:
     """Locked for as long as the process lives; the kernel lets go of the lock when it dies."""
 
     def __init__(self, config: Config) -> None:
-        self.uid, self.gid = account(config.plane_user)
+        self._plane = account(config.plane_user)
+        self.gid = self._plane.gid
         root = Path(config.runtime_dir)
         root.mkdir(mode=0o755, parents=True, exist_ok=True)
         self._lock = os.open(root / "arc.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -28,21 +29,14 @@ class RuntimeFolder:
         os.truncate(self._lock, 0)
         os.write(self._lock, f"{os.getpid()}\n".encode())
         self.fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self.journal_fd = self._open_journal(root / "journal")
+        self.journal_fd = owned_directory(root / "journal", Account(0, self.gid), 0o750)
         self._make_socket_places(root, config.management)
-
-    def _open_journal(self, path: Path) -> int:
-        path.mkdir(mode=0o750, exist_ok=True)
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        os.fchown(fd, 0, self.gid)
-        os.fchmod(fd, 0o750)
-        return fd
 
     def _make_socket_places(self, root: Path, management: Management) -> None:
         """The plane makes the sockets, and each gets the group of its folder."""
-        _own(root / "plane", self.uid, self.gid, 0o700)
+        os.close(owned_directory(root / "plane", self._plane, 0o700))
         for role, name in management.groups().items():
-            _own(root / role, self.uid, group(name), 0o2710)
+            os.close(owned_directory(root / role, Account(self._plane.uid, group(name)), 0o2710))
         link = root / "management.sock"
         if not link.is_symlink():
             link.unlink(missing_ok=True)
@@ -53,13 +47,3 @@ class RuntimeFolder:
         os.close(self.journal_fd)
         os.close(self.fd)
         os.close(self._lock)
-
-
-def _own(path: Path, uid: int, gid: int, mode: int) -> None:
-    path.mkdir(mode=0o700, exist_ok=True)
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    try:
-        os.fchown(fd, uid, gid)
-        os.fchmod(fd, mode)
-    finally:
-        os.close(fd)

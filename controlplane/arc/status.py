@@ -26,7 +26,7 @@ from controlplane.link.frames import (
     Stream,
     Streams,
 )
-from controlplane.link.rules import signals_of
+from controlplane.link.rules import is_irreversible, signals_of
 from controlplane.link.signals import Signal
 
 PLACES_A_PAGE: Final = 8
@@ -128,6 +128,7 @@ def rules_page(
             effective_mode=engine.effective_mode(rule),
             findings=engine.findings.get(rule.name, 0),
             breaker_open=rule.name in engine.breaker.open or "" in engine.breaker.open,
+            breaker=engine.breaker.allowance(rule.name) if is_irreversible(rule) else None,
             reason=next(
                 (missing[name] for name in signals_of(rule) if name in missing),
                 engine.resting.get(rule.name, ""),

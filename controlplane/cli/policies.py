@@ -5,7 +5,7 @@ import argparse
 from controlplane.cli import show
 from controlplane.cli.client_options import add_client_options, connected
 from controlplane.cli.exits import Exit, Subparsers
-from controlplane.cli.words import ladder_words, test_words
+from controlplane.cli.words import breaker_words, ladder_words, test_words
 from controlplane.wire import management_pb2 as pb
 
 
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
         return Exit.DONE
     head = (
         *("POLICY", "MODE", "FINDINGS", "SIGNAL", "FIRES AT", "STREAMS", "TESTS/S", "PER FALSE ALARM"),
-        *("LADDER", "ON LOSS", "WHERE", "FROM", "STATE"),
+        *("LADDER", "ON LOSS", "BREAKER", "WHERE", "FROM", "STATE"),
     )
     print(show.table(head, map(_row, found)))
     return Exit.DONE
@@ -66,6 +66,7 @@ def _row(status: pb.PolicyStatus) -> tuple[object, ...]:
         *_budget(status),
         ladder_words(policy),
         _on_loss(policy),
+        breaker_words(status.breaker) if status.HasField("breaker") else "-",
         status.where,
         policy.origin,
         status.reason or ("breaker open" if status.breaker_open else "armed"),

@@ -127,17 +127,19 @@ def check_host(config: Config) -> None:
 
 
 def check_loader(config: Config) -> None:
-    """What the loader needs is there. Raises CliError."""
-    from controlplane.arc.kernel.loader import choose
+    """What the loader needs is there; why it is not CO-RE is said first. Raises CliError."""
+    from controlplane.arc.kernel.loader import core_lack
 
-    loader = choose(config.loader)
-    if not host.BTF.exists():
-        if loader == "core":
-            raise CliError(f"this kernel has no BTF ({host.BTF} is missing)", "use --loader bcc")
-        if installed() is None:
-            raise CliError("this kernel has no BTF, and its headers are missing", f"apt install {package()}")
-    if loader == "bcc" and not host.has_bcc():
-        raise CliError("bcc is not installed", "apt install python3-bpfcc")
+    lack = None if config.loader == "bcc" else core_lack()
+    if lack is not None and (config.loader == "core" or lack.hint):
+        raise CliError(lack.reason, lack.hint or "use --loader bcc")
+    if lack is None and config.loader != "bcc":
+        return
+    if not host.BTF.exists() and installed() is None:
+        raise CliError("this kernel has no BTF, and its headers are missing", f"apt install {package()}")
+    if not host.has_bcc():
+        why = f"{lack.reason}, and " if lack else ""
+        raise CliError(f"{why}bcc is not installed", "apt install python3-bpfcc")
 
 
 def check_tls(config: Config) -> None:

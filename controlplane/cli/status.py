@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from controlplane.cli import show
 from controlplane.cli.client_options import add_client_options, connected
 from controlplane.cli.exits import Exit, Subparsers
+from controlplane.cli.words import breaker_words
 from controlplane.wire import management_pb2 as pb
 
 
@@ -42,7 +43,7 @@ def as_text(status: pb.GetStatusResponse) -> str:
         "refused": _counts(status.refusals),
         "denied": _counts(status.denials),
         "latency": _latency(status.latency),
-        "breakers": f"open: {', '.join(status.breakers_open)}" if status.breakers_open else "closed",
+        "breakers": _breakers(status),
         "journal": f"{status.journal_records:,} records, {status.journal_dropped:,} dropped",
         "plane": f"{status.plane_restarts:,} restarts, {status.link_dropped:,} frames dropped",
         "last reload": status.policy_error or "taken",
@@ -57,6 +58,12 @@ def in_force_words(act: pb.ActInForce) -> str:
     """One act in force."""
     until = show.clock(act.until) if act.HasField("until") else "undone by hand"
     return f"{act.act} {act.victim.path} by {act.policy} until {until}, trace {act.trace_id}"
+
+
+def _breakers(status: pb.GetStatusResponse) -> str:
+    allowed = f"{breaker_words(status.breaker)} on this node"
+    opened = ", ".join(name or "the node" for name in status.breakers_open)
+    return f"open: {opened}; {allowed}" if opened else f"closed; {allowed}"
 
 
 def _armed(status: pb.GetStatusResponse) -> str:

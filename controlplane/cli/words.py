@@ -166,6 +166,11 @@ def rate(interval_ns: int) -> str:
     return f"{SECONDS_OF[unit] * NS_PER_S / interval_ns:,.4g}/{unit}"
 
 
+def breaker_words(allowance: pb.Allowance) -> str:
+    """How often what cannot be undone may be done."""
+    return f"{allowance.acts:,} in {duration(allowance.within_ns)}"
+
+
 def ladder_words(policy: pb.Policy) -> str:
     """The acts of a policy, from mild to final, and what must confirm those that cannot be undone."""
     ladder = ", ".join(_rung_words(rung) for rung in policy.ladder)

@@ -32,6 +32,7 @@ OF_PROCESS: Final = ("cmdline", "status", "smaps_rollup", "stack", "wchan", "cgr
 def gather(errand: Gather) -> Report:
     """Write one file. What was read when time ran out is kept, and said to be cut off."""
     path = f"{errand.state_dir}/{FOLDER}/{errand.name}"
+    deleted = 0
     try:
         folder = open_folder(errand.state_dir)
         deleted = delete_oldest(folder, MAX_FILES - 1)
@@ -40,9 +41,9 @@ def gather(errand: Gather) -> Report:
         )
         whole = write(file, sections(errand.about))
     except LateError:
-        return Report(error="out of time")
+        return Report(error="out of time", deleted=deleted)
     except OSError as failure:
-        return Report(error=f"{path}: {failure.strerror}")
+        return Report(error=f"{path}: {failure.strerror}", deleted=deleted)
     return Report(detail=path if whole else f"{path}, cut off", in_effect=True, deleted=deleted)
 
 

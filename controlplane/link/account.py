@@ -3,6 +3,7 @@
 import grp
 import os
 import pwd
+import stat
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -46,6 +47,32 @@ def group(name: str) -> int:
         return grp.getgrnam(name).gr_gid
     except KeyError:
         raise AccountError(f"management: no group named {name!r}", "create it (groupadd --system)") from None
+
+
+def owned_directory(path: Path, owner: Account, mode: int) -> int:
+    """Descriptor of a directory, made if it is missing, and given to `owner`. Raises OSError with its path.
+
+    Takes CAP_CHOWN and not CAP_FOWNER: the mode is set while it is ours, and nothing where both are right.
+    """
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Opened without following links: its last component may already be in the owner's hands.
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        _give(directory, owner, mode)
+    except OSError as error:
+        os.close(directory)
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    return directory
+
+
+def _give(directory: int, owner: Account, mode: int) -> None:
+    found = os.fstat(directory)
+    if stat.S_IMODE(found.st_mode) != mode:
+        os.fchown(directory, os.geteuid(), os.getegid())
+        os.fchmod(directory, mode)
+    elif (found.st_uid, found.st_gid) == owner:
+        return
+    os.fchown(directory, *owner)
 
 
 def require_readable(path: str, owner: Account) -> None:

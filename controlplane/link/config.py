@@ -117,7 +117,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     protect: tuple[str, ...] = ()
     """Executable names protected besides the built-in ones."""
     breaker_acts: Annotated[int, Meta(ge=1, le=1000)] = 5
-    """Irreversible acts allowed per `breaker_window_s` on this node and for each policy."""
+    """Irreversible acts allowed per `breaker_window_s` on this node, and to a policy without a `breaker`."""
     breaker_window_s: Annotated[int, Meta(ge=1)] = 60
     self_budget: Annotated[int, Meta(ge=100, le=10_000)] = 500
     """Of one CPU, in hundredths of a percent, written `5%`. Beyond it, over 10 s, the arc feels less."""

@@ -13,6 +13,8 @@ from controlplane.link.rules import (
     LEAST_PSI_QUIET_NS,
     LEAST_QUIET_NS,
     MAX_ALLOWED_NS,
+    MAX_BREAKER_ACTS,
+    MAX_BREAKER_NS,
     MAX_GRACE_NS,
     MAX_LADDER,
     MAX_LEVEL,
@@ -29,6 +31,7 @@ from controlplane.link.rules import (
     Rule,
     Step,
     Test,
+    is_irreversible,
     is_learned,
 )
 
@@ -59,6 +62,7 @@ def faults(rule: Rule) -> Iterator[Fault]:
     if not 0 <= rule.cooldown_ns <= MAX_SPAN_NS:
         yield Fault("spec.cooldown", "must be between 0s and 7d")
     yield from _quiet_faults(rule)
+    yield from _breaker_faults(rule)
 
 
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
@@ -94,6 +98,18 @@ def _quiet_faults(rule: Rule) -> Iterator[Fault]:
         yield Fault(at, "must be between 1s and 7d", hint)
     elif rule.signal.startswith("psi.") and rule.quiet_ns < LEAST_PSI_QUIET_NS:
         yield Fault(at, "must be at least 5s for pressure", "the kernel tells of it every 2 s while it lasts")
+
+
+def _breaker_faults(rule: Rule) -> Iterator[Fault]:
+    if rule.breaker is None:
+        return
+    at = "spec.breaker"
+    if not is_irreversible(rule):
+        yield Fault(at, "counts acts that cannot be undone, and the ladder has none", "leave `breaker` out")
+    if not 1 <= rule.breaker.acts <= MAX_BREAKER_ACTS:
+        yield Fault(f"{at}.acts", f"must be between 1 and {MAX_BREAKER_ACTS}")
+    if not NS <= rule.breaker.within_ns <= MAX_BREAKER_NS:
+        yield Fault(f"{at}.within", "must be between 1s and 1h", "write for example `within: 10m`")
 
 
 def _budget_faults(allowed_ns: int) -> Iterator[Fault]:

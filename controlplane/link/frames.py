@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from controlplane.link.config import Mode
 from controlplane.link.records import Call, Change
-from controlplane.link.rules import Rule, Step
+from controlplane.link.rules import Allowance, Rule, Step
 
 MAX_FRAME = 64 * 1024
 PAGE = 100
@@ -220,6 +220,8 @@ class Status(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """How often the kernel denied something to cgroups, by what."""
     latency: Latency | None = None
     breaker_open: tuple[str, ...] = ()
+    breaker: Allowance | None = None
+    """Of all rules together."""
     in_force: tuple[ActInForce, ...] = ()
     """The first of them; all are counted in `held`."""
     held: dict[str, int] = {}
@@ -265,6 +267,8 @@ class RuleStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The weaker of the daemon's mode and its own."""
     findings: int = 0
     breaker_open: bool = False
+    breaker: Allowance | None = None
+    """What holds for it; None where all that it does can be undone."""
     reason: str = ""
     """Why it cannot run here (its sensor is missing); empty when it can."""
     budget: BudgetStatus = BudgetStatus(0)

@@ -26,6 +26,9 @@ LEAST_QUIET_NS = NS
 LEAST_PSI_QUIET_NS = 5 * NS
 """Pressure that goes on is told every 2 s."""
 LOSS_NS = 10 * NS
+MAX_BREAKER_ACTS = 1000
+MAX_BREAKER_NS = 3600 * NS
+"""Longest window of a policy's own breaker: what was counted in it must outlive a crash."""
 MAX_LEVEL = 2**63 - 1
 MAX_EVENTS = 10**15
 """Tests between false alarms at most: some 50 bits, within what 32-bit statistics hold."""
@@ -157,6 +160,13 @@ def is_empty(scope: Scope) -> bool:
 Where = Literal["auto", "kernel", "userspace"]
 
 
+class Allowance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """So many acts that cannot be undone, in any time of that length."""
+
+    acts: int
+    within_ns: int
+
+
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One compiled policy."""
 
@@ -174,11 +184,28 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """Whether to act while events of its sensors are lost; unset, only what can be undone is done."""
     protect: tuple[str, ...] = ()
     """Programs by name, and cgroups by globs with all below them, that it must not touch."""
+    breaker: Allowance | None = None
+    """How often it may do what cannot be undone; unset, as often as all policies together."""
     where: Where = "auto"
     """Who carries it out, see `placing`."""
     mode: Mode = "observe"
     origin: str = "api"
     """`default`, `api`, or the file it was read from."""
+
+
+def is_irreversible(rule: Rule) -> bool:
+    """Whether its ladder has a step that cannot be undone."""
+    return any(step.act in IRREVERSIBLE for step in rule.ladder)
+
+
+def allowance_of(rule: Rule, config: Config) -> Allowance:
+    """Its own, or what is allowed to all policies together."""
+    return rule.breaker or allowance_of_node(config)
+
+
+def allowance_of_node(config: Config) -> Allowance:
+    """What is allowed to all policies together."""
+    return Allowance(config.breaker_acts, config.breaker_window_s * NS)
 
 
 def window_ns(test: Test) -> int:

@@ -9,9 +9,9 @@ import os
 import sys
 from pathlib import Path
 
-from controlplane.link.account import Account, AccountError, account
+from controlplane.link.account import Account, AccountError, account, owned_directory
 from controlplane.link.credentials import PrivilegesError
-from controlplane.plane.privileges import drop, own_directory
+from controlplane.plane.privileges import drop
 
 
 def main() -> int:
@@ -51,7 +51,7 @@ def main() -> int:
 
 def _own_state(path: Path, owner: Account) -> None:
     try:
-        own_directory(path, owner)
+        os.close(owned_directory(path, owner, 0o700))
     except OSError as error:
         # The journal cannot be kept then, and the health says so; the rest of the plane can serve.
         sys.stderr.write(f"reflexarc plane: state directory: {error}\n")

@@ -1,6 +1,6 @@
 """Gives up every privilege, before anything large is imported.
 
-Owns the flags of the process and its directory. Imports next to nothing but the standard library.
+Owns the flags of the process. Imports next to nothing but the standard library.
 """
 
 import os
@@ -9,18 +9,6 @@ from pathlib import Path
 
 from controlplane.link.account import Account
 from controlplane.link.credentials import PR_SET_DUMPABLE, become, die_with_parent, no_new_privileges, prctl
-
-
-def own_directory(path: Path, owner: Account) -> None:
-    """Create `path` if it is missing, and give it to `owner`, mode 0700. Needs root."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Opened without following links: its last component may already be in the plane's hands.
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        os.fchown(directory, owner.uid, owner.gid)
-        os.fchmod(directory, 0o700)
-    finally:
-        os.close(directory)
 
 
 def drop(owner: Account) -> None:

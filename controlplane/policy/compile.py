@@ -14,12 +14,14 @@ from typing import Final, assert_never
 
 import msgspec
 
+from controlplane.link.capabilities import Capability, keep_only
 from controlplane.link.config import Config
 from controlplane.link.faults import Fault, faults
 from controlplane.link.placing import misplaced
 from controlplane.link.rules import (
     MAX_RULES,
     NS,
+    Allowance,
     Betting,
     Confirm,
     Level,
@@ -127,6 +129,7 @@ def compile_policy(policy: Policy, origin: str, known: Known, *, replayed: bool)
         quiet_ns=int(spec.quiet),
         on_loss=spec.on_loss,
         protect=spec.protect,
+        breaker=Allowance(spec.breaker.acts, int(spec.breaker.within)) if spec.breaker else None,
         where=spec.where,
         mode=spec.mode,
         origin=origin,
@@ -269,6 +272,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--no-defaults", action="store_true")
     parser.add_argument("folder", type=Path, metavar="DIR")
     options = parser.parse_args(arguments)
+    keep_only({Capability.DAC_READ_SEARCH})
     try:
         known = read_signals(options.signals_fd)
         rules = RuleSet(rules=compile_folder(options.folder, known, defaults=not options.no_defaults))

@@ -160,6 +160,13 @@ class StepSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Of a deny."""
 
 
+class BreakerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How often a policy may do what cannot be undone, before it may observe only."""
+
+    acts: int
+    within: Duration
+
+
 class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a policy does."""
 
@@ -177,6 +184,8 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """Whether to act while events of its sensors are lost; left out, only what can be undone is done."""
     protect: tuple[str, ...] = ()
     """Programs by name and cgroups by glob, besides those that are protected in any case."""
+    breaker: BreakerSpec | None = None
+    """Left out, the daemon's `breaker_acts` in `breaker_window_s`, which hold for the node in any case."""
     where: Where = "auto"
     mode: Mode = "observe"
 

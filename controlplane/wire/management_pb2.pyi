@@ -31,7 +31,7 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("version", "pid", "mode", "loader", "realtime", "start_time", "armed_time", "time", "events", "streams", "policies", "findings", "steps", "latency", "breakers_open", "in_force", "plane_restarts", "link_dropped", "journal_records", "journal_dropped", "policy_error", "watchers", "watchers_dropped", "refusals", "denials")
+    __slots__ = ("version", "pid", "mode", "loader", "realtime", "start_time", "armed_time", "time", "events", "streams", "policies", "findings", "steps", "latency", "breakers_open", "in_force", "plane_restarts", "link_dropped", "journal_records", "journal_dropped", "policy_error", "watchers", "watchers_dropped", "refusals", "denials", "breaker")
     class EventsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -99,6 +99,7 @@ class GetStatusResponse(_message.Message):
     WATCHERS_DROPPED_FIELD_NUMBER: _ClassVar[int]
     REFUSALS_FIELD_NUMBER: _ClassVar[int]
     DENIALS_FIELD_NUMBER: _ClassVar[int]
+    BREAKER_FIELD_NUMBER: _ClassVar[int]
     version: str
     pid: int
     mode: Mode
@@ -124,7 +125,8 @@ class GetStatusResponse(_message.Message):
     watchers_dropped: _containers.ScalarMap[str, int]
     refusals: _containers.ScalarMap[str, int]
     denials: _containers.ScalarMap[str, int]
-    def __init__(self, version: _Optional[str] = ..., pid: _Optional[int] = ..., mode: _Optional[_Union[Mode, str]] = ..., loader: _Optional[str] = ..., realtime: _Optional[bool] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., armed_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., events: _Optional[_Mapping[str, int]] = ..., streams: _Optional[int] = ..., policies: _Optional[int] = ..., findings: _Optional[_Mapping[str, int]] = ..., steps: _Optional[_Mapping[str, int]] = ..., latency: _Optional[_Union[Latency, _Mapping]] = ..., breakers_open: _Optional[_Iterable[str]] = ..., in_force: _Optional[_Iterable[_Union[ActInForce, _Mapping]]] = ..., plane_restarts: _Optional[int] = ..., link_dropped: _Optional[int] = ..., journal_records: _Optional[int] = ..., journal_dropped: _Optional[int] = ..., policy_error: _Optional[str] = ..., watchers: _Optional[int] = ..., watchers_dropped: _Optional[_Mapping[str, int]] = ..., refusals: _Optional[_Mapping[str, int]] = ..., denials: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    breaker: Allowance
+    def __init__(self, version: _Optional[str] = ..., pid: _Optional[int] = ..., mode: _Optional[_Union[Mode, str]] = ..., loader: _Optional[str] = ..., realtime: _Optional[bool] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., armed_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., events: _Optional[_Mapping[str, int]] = ..., streams: _Optional[int] = ..., policies: _Optional[int] = ..., findings: _Optional[_Mapping[str, int]] = ..., steps: _Optional[_Mapping[str, int]] = ..., latency: _Optional[_Union[Latency, _Mapping]] = ..., breakers_open: _Optional[_Iterable[str]] = ..., in_force: _Optional[_Iterable[_Union[ActInForce, _Mapping]]] = ..., plane_restarts: _Optional[int] = ..., link_dropped: _Optional[int] = ..., journal_records: _Optional[int] = ..., journal_dropped: _Optional[int] = ..., policy_error: _Optional[str] = ..., watchers: _Optional[int] = ..., watchers_dropped: _Optional[_Mapping[str, int]] = ..., refusals: _Optional[_Mapping[str, int]] = ..., denials: _Optional[_Mapping[str, int]] = ..., breaker: _Optional[_Union[Allowance, _Mapping]] = ...) -> None: ...
 
 class Latency(_message.Message):
     __slots__ = ("bounds_ns", "counts", "sum_ns")
@@ -264,7 +266,7 @@ class ListPoliciesResponse(_message.Message):
     def __init__(self, policies: _Optional[_Iterable[_Union[PolicyStatus, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class Policy(_message.Message):
-    __slots__ = ("name", "signal", "per", "node", "cgroups", "rate", "level", "learned_rate", "learned_values", "rare", "pressure", "ladder", "cooldown_ns", "mode", "origin", "confirmation", "where", "quiet_ns", "on_loss", "protect")
+    __slots__ = ("name", "signal", "per", "node", "cgroups", "rate", "level", "learned_rate", "learned_values", "rare", "pressure", "ladder", "cooldown_ns", "mode", "origin", "confirmation", "where", "quiet_ns", "on_loss", "protect", "breaker")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SIGNAL_FIELD_NUMBER: _ClassVar[int]
     PER_FIELD_NUMBER: _ClassVar[int]
@@ -285,6 +287,7 @@ class Policy(_message.Message):
     QUIET_NS_FIELD_NUMBER: _ClassVar[int]
     ON_LOSS_FIELD_NUMBER: _ClassVar[int]
     PROTECT_FIELD_NUMBER: _ClassVar[int]
+    BREAKER_FIELD_NUMBER: _ClassVar[int]
     name: str
     signal: str
     per: str
@@ -305,7 +308,16 @@ class Policy(_message.Message):
     quiet_ns: int
     on_loss: str
     protect: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, name: _Optional[str] = ..., signal: _Optional[str] = ..., per: _Optional[str] = ..., node: _Optional[bool] = ..., cgroups: _Optional[_Iterable[str]] = ..., rate: _Optional[_Union[Rate, _Mapping]] = ..., level: _Optional[_Union[Level, _Mapping]] = ..., learned_rate: _Optional[_Union[Learned, _Mapping]] = ..., learned_values: _Optional[_Union[Learned, _Mapping]] = ..., rare: _Optional[_Union[Rare, _Mapping]] = ..., pressure: _Optional[_Union[Level, _Mapping]] = ..., ladder: _Optional[_Iterable[_Union[Rung, _Mapping]]] = ..., cooldown_ns: _Optional[int] = ..., mode: _Optional[_Union[Mode, str]] = ..., origin: _Optional[str] = ..., confirmation: _Optional[_Union[Confirmation, _Mapping]] = ..., where: _Optional[str] = ..., quiet_ns: _Optional[int] = ..., on_loss: _Optional[str] = ..., protect: _Optional[_Iterable[str]] = ...) -> None: ...
+    breaker: Allowance
+    def __init__(self, name: _Optional[str] = ..., signal: _Optional[str] = ..., per: _Optional[str] = ..., node: _Optional[bool] = ..., cgroups: _Optional[_Iterable[str]] = ..., rate: _Optional[_Union[Rate, _Mapping]] = ..., level: _Optional[_Union[Level, _Mapping]] = ..., learned_rate: _Optional[_Union[Learned, _Mapping]] = ..., learned_values: _Optional[_Union[Learned, _Mapping]] = ..., rare: _Optional[_Union[Rare, _Mapping]] = ..., pressure: _Optional[_Union[Level, _Mapping]] = ..., ladder: _Optional[_Iterable[_Union[Rung, _Mapping]]] = ..., cooldown_ns: _Optional[int] = ..., mode: _Optional[_Union[Mode, str]] = ..., origin: _Optional[str] = ..., confirmation: _Optional[_Union[Confirmation, _Mapping]] = ..., where: _Optional[str] = ..., quiet_ns: _Optional[int] = ..., on_loss: _Optional[str] = ..., protect: _Optional[_Iterable[str]] = ..., breaker: _Optional[_Union[Allowance, _Mapping]] = ...) -> None: ...
+
+class Allowance(_message.Message):
+    __slots__ = ("acts", "within_ns")
+    ACTS_FIELD_NUMBER: _ClassVar[int]
+    WITHIN_NS_FIELD_NUMBER: _ClassVar[int]
+    acts: int
+    within_ns: int
+    def __init__(self, acts: _Optional[int] = ..., within_ns: _Optional[int] = ...) -> None: ...
 
 class Confirmation(_message.Message):
     __slots__ = ("signal", "rate", "level", "within_ns")
@@ -364,7 +376,7 @@ class Rung(_message.Message):
     def __init__(self, act: _Optional[str] = ..., after_ns: _Optional[int] = ..., for_ns: _Optional[int] = ..., sets: _Optional[_Iterable[str]] = ..., grace_ns: _Optional[int] = ...) -> None: ...
 
 class PolicyStatus(_message.Message):
-    __slots__ = ("policy", "effective_mode", "findings", "breaker_open", "reason", "streams", "tests_per_second", "tests_per_alarm", "where")
+    __slots__ = ("policy", "effective_mode", "findings", "breaker_open", "reason", "streams", "tests_per_second", "tests_per_alarm", "where", "breaker")
     POLICY_FIELD_NUMBER: _ClassVar[int]
     EFFECTIVE_MODE_FIELD_NUMBER: _ClassVar[int]
     FINDINGS_FIELD_NUMBER: _ClassVar[int]
@@ -374,6 +386,7 @@ class PolicyStatus(_message.Message):
     TESTS_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
     TESTS_PER_ALARM_FIELD_NUMBER: _ClassVar[int]
     WHERE_FIELD_NUMBER: _ClassVar[int]
+    BREAKER_FIELD_NUMBER: _ClassVar[int]
     policy: Policy
     effective_mode: Mode
     findings: int
@@ -383,7 +396,8 @@ class PolicyStatus(_message.Message):
     tests_per_second: float
     tests_per_alarm: float
     where: str
-    def __init__(self, policy: _Optional[_Union[Policy, _Mapping]] = ..., effective_mode: _Optional[_Union[Mode, str]] = ..., findings: _Optional[int] = ..., breaker_open: _Optional[bool] = ..., reason: _Optional[str] = ..., streams: _Optional[int] = ..., tests_per_second: _Optional[float] = ..., tests_per_alarm: _Optional[float] = ..., where: _Optional[str] = ...) -> None: ...
+    breaker: Allowance
+    def __init__(self, policy: _Optional[_Union[Policy, _Mapping]] = ..., effective_mode: _Optional[_Union[Mode, str]] = ..., findings: _Optional[int] = ..., breaker_open: _Optional[bool] = ..., reason: _Optional[str] = ..., streams: _Optional[int] = ..., tests_per_second: _Optional[float] = ..., tests_per_alarm: _Optional[float] = ..., where: _Optional[str] = ..., breaker: _Optional[_Union[Allowance, _Mapping]] = ...) -> None: ...
 
 class ApplyPolicyRequest(_message.Message):
     __slots__ = ("yaml", "origin", "dry_run")

@@ -97,10 +97,15 @@ def await_until(true: Callable[[], bool], seconds: float) -> None:
         os.sched_yield()
 
 
+def watch() -> None:
+    """From now on the test has its time, once more if it had before."""
+    signal.alarm(round(patient(WATCHDOG_SECONDS)))
+
+
 @pytest.fixture(autouse=True)
 def watchdog() -> Iterator[None]:
     """Ends the test run if a test that enforces hangs, whatever it waits in."""
-    signal.alarm(round(patient(WATCHDOG_SECONDS)))
+    watch()
     yield
     signal.alarm(0)
 

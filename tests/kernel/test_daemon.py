@@ -15,7 +15,7 @@ import pytest
 from controlplane.client import Client, HealthClient, RefusedError, Target
 from controlplane.link.segment import HEADER, read_entries
 from controlplane.wire import management_pb2 as pb
-from tests.kernel.conftest import FORKER, TestCgroup, await_until, fork_in
+from tests.kernel.conftest import FORKER, TestCgroup, await_until, fork_in, watch
 
 REFLEXARC = str(Path(sys.executable).with_name("reflexarc"))
 Event = pb.WatchResponse
@@ -58,7 +58,8 @@ class Daemon:
         return f"127.0.0.1:{self.health_port}"
 
     def start(self) -> Client:
-        """Returns once its API answers."""
+        """Returns once its API answers. Starting takes most of a test's time, so each has as much."""
+        watch()
         self.process = subprocess.Popen(self.command(), stderr=subprocess.PIPE, text=True)
         client = Client(Target(socket=str(self.folder / "run/management.sock")))
         client.wait()

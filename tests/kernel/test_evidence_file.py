@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from controlplane.arc.reflex import jobs
 from controlplane.errand.evidence import MAX_BYTES, MAX_FILES, delete_oldest, write
 from controlplane.link.records import Effect, Intent, Outcome
 from controlplane.link.rules import NS, Step
@@ -14,6 +15,12 @@ from tests.kernel.conftest import FORKER, TestCgroup, Turned, fork_in, fork_rule
 
 Turn = Callable[..., Turned]
 LADDER = (Step("freeze", for_ns=60 * NS), Step("evidence"), Step("kill"))
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine that is busy, a child may begin later than evidence may take."""
+    monkeypatch.setattr(jobs, "EVIDENCE_NS", 30 * NS)
 
 
 def files(turned: Turned) -> list[Path]:

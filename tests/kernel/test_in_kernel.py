@@ -10,7 +10,7 @@ import pytest
 from controlplane.arc.kernel.placements import PLACES
 from controlplane.arc.status import rules_page
 from controlplane.link.records import Change, Effect, Finding, GuardRefused, Intent, Outcome, Undo
-from controlplane.link.rules import NS, Rate, Rule, Scope, Step
+from controlplane.link.rules import NS, Allowance, Rate, Rule, Scope, Step
 from tests.kernel.conftest import FORKER, TestCgroup, Turned, fork_in, fork_rule
 from tests.kernel.test_deny import AGAIN, Asker, denials, socket
 from tests.patience import patient
@@ -175,6 +175,20 @@ def test_its_breaker_opens_and_closes_by_command(turn: Turn, cgroup: TestCgroup)
     assert turned.of(GuardRefused)[1].guard == "breaker"
     assert placements.breaker(PLACES).open == 1
     assert refused_by_the_node.poll() is None
+
+
+def test_a_breaker_of_its_own_leaves_other_policies_in_force(turn: Turn, cgroup: TestCgroup) -> None:
+    few = kill_rule(cgroup, breaker=Allowance(1, 3600 * NS))
+    turned = turn(few, kill_rule(cgroup, name="usual", signal="process.fork"), breaker_acts=3)
+    culprit, spared, forker = cgroup.run(*TWICE), cgroup.run(*TWICE), cgroup.run(*FORKER)
+    go_on(culprit)
+    assert culprit.wait(patient(5)) == -signal.SIGKILL
+    go_on(spared)
+    assert turned.await_record(GuardRefused).guard == "breaker"
+    fork_in(forker, 10)
+    assert forker.wait(patient(5)) == -signal.SIGKILL
+    assert spared.poll() is None
+    assert turned.arc.status().breaker_open == ("test-exec",)
 
 
 def test_cooldown_holds_there_too(turn: Turn, cgroup: TestCgroup) -> None:

@@ -3,10 +3,12 @@
 import signal
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
+from controlplane.arc.status import rules_page
 from controlplane.link.records import Change, Effect, Finding, GuardRefused, Intent, Outcome, Undo
-from controlplane.link.rules import NS, Rule, Step
+from controlplane.link.rules import NS, Allowance, Rule, Step
 from tests.kernel.conftest import FORKER, TestCgroup, Turned, fork_in, fork_rule
 
 Turn = Callable[..., Turned]
@@ -145,3 +147,25 @@ def test_breaker_opens_after_its_share_of_kills(turn: Turn, cgroup: TestCgroup) 
     assert refused.guard == "breaker"
     assert spared.poll() is None
     assert turned.arc.status().breaker_open == ("test-exec",)
+
+
+def test_a_breaker_of_its_own_leaves_other_policies_in_force(turn: Turn, cgroup: TestCgroup) -> None:
+    script = "exec sh -c 'exec sh -c \"exec sleep 60\"'"
+    rule = fork_rule(cgroup, Step("kill"), signal="process.exec", per="process", name="few")
+    rule = msgspec.structs.replace(rule, breaker=Allowance(1, 600 * NS))
+    turned = turn(rule, fork_rule(cgroup, Step("freeze", for_ns=60 * NS), name="usual"))
+    first = cgroup.run("sh", "-c", script)
+    turned.turn_until(lambda: first.poll() is not None)
+    spared = cgroup.run("sh", "-c", script)
+    assert turned.await_record(GuardRefused).guard == "breaker"
+    assert spared.poll() is None
+    status = turned.arc.status()
+    assert (status.breaker_open, status.breaker) == (("few",), Allowance(5, 60 * NS))
+    page = rules_page(turned.arc._book, turned.arc.engine, {}, {}, 0)
+    assert [(each.effective_mode, each.breaker) for each in page.rules] == [
+        ("observe", Allowance(1, 600 * NS)),
+        ("enforce", None),
+    ]
+    assert turned.arc._health["policy"] == (False, "breaker open: few")
+    fork_in(cgroup.run(*FORKER), 5)
+    turned.turn_until(lambda: cgroup.frozen)

@@ -138,7 +138,9 @@ class Placed(NamedTuple):
     level: int
     quiet_ns: int
     breaker_ns: int
+    node_ns: int
     allow: int
+    node_allow: int
     id: int
     signal: int
     test: int
@@ -146,9 +148,10 @@ class Placed(NamedTuple):
     what: int
     per_process: int
     mode: int
+    padding: int
 
 
-PLACED = struct.Struct("<QQQQQIIIIIIII")
+PLACED = struct.Struct("<QQQQQQIIIIIIIIII")
 
 
 class StandingKey(NamedTuple):

@@ -55,6 +55,7 @@ _info = declare("bpf_obj_get_info_by_fd", _I, _I, _P, ctypes.POINTER(_U))
 _raw_tracepoint_open = declare("bpf_raw_tracepoint_open", _I, _S, _I)
 _possible_cpus = declare("libbpf_num_possible_cpus", _I)
 _probe_map = declare("libbpf_probe_bpf_map_type", _I, _I, _P)
+_map_create = declare("bpf_map_create", _I, _I, _S, _U, _U, _U, _P)
 
 
 class Log:
@@ -248,6 +249,15 @@ def attach_raw_tracepoint(name: str, program: int) -> int:
 def offers_map_type(number: int) -> bool:
     """Whether a map of that type (`enum bpf_map_type`) can be created here and now."""
     return bool(_probe_map(number, None) == 1)
+
+
+def ring_buffer_error(number: int) -> int:
+    """Why no ring buffer, a map of that type, can be created here and now: an errno, 0 where one can."""
+    fd = int(_map_create(number, None, 0, 0, mmap.PAGESIZE, None))
+    if fd < 0:
+        return -fd
+    os.close(fd)
+    return 0
 
 
 def possible_cpus() -> int:

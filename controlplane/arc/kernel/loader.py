@@ -4,13 +4,14 @@ The compiler is a child that hands over descriptors and ends, so LLVM is never i
 what it attached stays for as long as the arc holds it.
 """
 
+import errno
 import os
 import select
 import signal
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final, Literal, Protocol, Self
+from typing import Final, Literal, NamedTuple, Protocol, Self
 
 import msgspec
 
@@ -22,6 +23,7 @@ from controlplane.arc.kernel.libbpf import (
     Program,
     attach_raw_tracepoint,
     offers_map_type,
+    ring_buffer_error,
     run_time,
 )
 from controlplane.arc.kernel.reasons import shortened
@@ -80,11 +82,31 @@ def object_of(name: str) -> str:
     return str(OBJECTS / f"{name}{'' if has_fetch() else '.nofetch'}.bpf.o")
 
 
+class Lack(NamedTuple):
+    """Why CO-RE cannot be had, and what would mend it: bcc, unless there is a hint."""
+
+    reason: str
+    hint: str = ""
+
+
+def core_lack() -> Lack | None:
+    """What CO-RE lacks on this machine, in this process; None where nothing."""
+    if not BTF.exists():
+        return Lack(f"this kernel has no BTF ({BTF} is missing)")
+    error = ring_buffer_error(RINGBUF)
+    if error == errno.EINVAL:
+        return Lack("this kernel has no BPF ring buffer (it is older than Linux 5.8)")
+    if error:
+        hint = "it takes CAP_BPF and CAP_PERFMON, in a container as well, or CAP_SYS_ADMIN"
+        return Lack(f"the kernel refuses a BPF ring buffer: {os.strerror(error)}", hint)
+    return None
+
+
 def choose(wanted: Literal["auto", "core", "bcc"]) -> Loader:
     """`auto`: CO-RE where the kernel has what it takes."""
     if wanted != "auto":
         return wanted
-    return "core" if BTF.exists() and has_ring_buffer() else "bcc"
+    return "bcc" if core_lack() else "core"
 
 
 class Attached(Protocol):

@@ -11,8 +11,6 @@ from controlplane.arc.kernel.libbpf import Map
 
 PLACES: Final = 16
 """PLACES of bpf/events.h: policies that may be placed."""
-BREAKER_TIMES: Final = 1024
-"""Of bpf/events.h: acts in a window that a breaker of the kernel can count."""
 CLOSED_BYTES: Final = bytes(BREAKER.size)
 CLOSED: Final = Breaker._make(BREAKER.unpack(CLOSED_BYTES))
 NOTHING: Final = Placed(*(0,) * len(Placed._fields))
@@ -44,6 +42,10 @@ class Placements:
         """Processes, by pid and start in ticks, that are never a victim; False where there is no room."""
         entries = [(pid.to_bytes(4, "little"), ticks.to_bytes(8, "little")) for pid, ticks in processes]
         return all(self._protected.must_update(*entry) for entry in entries)
+
+    def forget_acts(self, at: int) -> None:
+        """Whatever was counted there was done by another policy."""
+        self._breakers.must_update(at.to_bytes(4, "little"), CLOSED_BYTES)
 
     def close_breakers(self, places: Iterable[int]) -> None:
         """Those that have opened count anew; the node's, PLACES, goes on with what it has counted."""

@@ -18,6 +18,7 @@ from controlplane.arc.kernel.loader import (
     Loaded,
     choose,
     compiled,
+    core_lack,
     has_ring_buffer,
     object_of,
     sources_of,
@@ -189,7 +190,10 @@ class Sensors:
         self._wanted: dict[str, Gate] = {}
         self._load_all(own)
         if not self._shared:
-            raise LibbpfError(0, "; ".join(f"{sensor.name}: {sensor.reason}" for sensor in self._objects))
+            lack = core_lack() if loader == "auto" else None
+            why = f"{lack.reason}, and bcc failed: " if lack else ""
+            said = "; ".join(f"{sensor.name}: {sensor.reason}" for sensor in self._objects)
+            raise OSError(f"{why}{said}")
         self.all: list[Feeler] = [*self._objects]
         """With those that are no BPF object, from when they are added."""
         self.ring_fd = self._shared["events"]

@@ -1,7 +1,7 @@
 """The breaker: at most so many irreversible acts in a window, on the node and for each policy; then it opens.
 
-What it has counted lies in a small mapped file on tmpfs, written before the act, so that neither a crash nor
-a restart of the daemon gives a new budget. A reboot does.
+A policy may have a number and a window of its own. What was counted lies in a small mapped file on tmpfs,
+written before the act, so that neither a crash nor a restart of the daemon gives a new budget. A reboot does.
 """
 
 import contextlib
@@ -9,11 +9,11 @@ import mmap
 import os
 import struct
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Final
 
 from controlplane.arc.reflex.journal import boot_id
-from controlplane.link.rules import MAX_RULES
+from controlplane.link.rules import MAX_RULES, Allowance, Rule
 
 NAME: Final = "breaker"
 MAGIC: Final = b"RFLXBRK1"
@@ -26,13 +26,15 @@ OPEN: Final = struct.Struct(f"<Q{RULE_BYTES}s")
 """1, 0 while the place is free, and which rule's; without a name the node's."""
 WHEN: Final = struct.Struct("<Q")
 MAX_OPEN: Final = MAX_RULES + 1
+ROOM: Final = 2048
+"""The last acts, of all policies, that outlive the process."""
 MAX_BYTES: Final = 1 << 20
 
 Buffer = bytearray | mmap.mmap
 
 
 def size_for(acts: int) -> int:
-    """Bytes of the memory of a breaker that allows so many acts."""
+    """Bytes of a memory with room for so many acts."""
     return HEADER.size + acts * ACT.size + MAX_OPEN * OPEN.size
 
 
@@ -90,14 +92,14 @@ class Memory:
             self.must_note(time_ns, rule)
 
 
-def fresh(acts: int) -> Memory:
+def fresh(acts: int = ROOM) -> Memory:
     """One that is forgotten with the process."""
     memory = Memory(bytearray(size_for(acts)), acts)
     memory.rewrite([], set())
     return memory
 
 
-def kept(folder: int, acts: int) -> Memory:
+def kept(folder: int, acts: int = ROOM) -> Memory:
     """The one in the file of a folder, whatever room the daemon before had; raises OSError.
 
     `folder` is the descriptor of a directory that nobody else may write in. What is damaged, or of another
@@ -131,17 +133,35 @@ class Breaker:
     """Opened it stays open until `close`: a person should look at what killed so often."""
 
     def __init__(self, acts: int, window_ns: int, memory: Memory | None = None) -> None:
-        self._acts = acts
-        self._window_ns = window_ns
-        self._memory = memory or fresh(acts)
+        self._usual = Allowance(acts, window_ns)
+        """The node's, and that of policies which have none of their own."""
+        self._own: dict[str, Allowance] = {}
+        self._memory = memory or fresh()
         self._times: dict[str, deque[int]] = {}
         self.open = self._memory.opened()
         """Rules that may no longer act; "" stands for the node."""
         self.news: tuple[str, ...] = tuple(sorted(self.open))
         """Of those, which have not been told of."""
+        self._count({"", *(rule for _, rule in self._memory.acts())})
+
+    def follow(self, rules: Iterable[Rule]) -> None:
+        """Put the allowances of rules in force; what was done before counts under the new ones."""
+        own = {rule.name: rule.breaker for rule in rules if rule.breaker is not None}
+        changed = {name for name, _ in own.items() ^ self._own.items()}
+        self._own = own
+        self._count(changed)
+
+    def _count(self, names: Container[str]) -> None:
+        """Anew, what is remembered of these."""
+        self._times = {name: times for name, times in self._times.items() if name not in names}
         for time_ns, rule in self._memory.acts():
             for name in (rule, ""):
-                self._must_times(name).append(time_ns)
+                if name in names:
+                    self._must_times(name).append(time_ns)
+
+    def allowance(self, name: str) -> Allowance:
+        """Of a rule, or with "" the node's."""
+        return self._own.get(name, self._usual)
 
     def must_allow(self, rule: str, now_ns: int) -> bool:
         """Count one irreversible act of `rule`; False when it must not be done."""
@@ -164,13 +184,13 @@ class Breaker:
         )
 
     def _must_be_full(self, name: str, now_ns: int) -> bool:
-        times = self._must_times(name)
-        return len(times) == self._acts and now_ns - times[0] < self._window_ns
+        times, allowed = self._must_times(name), self._own.get(name, self._usual)
+        return len(times) == allowed.acts and now_ns - times[0] < allowed.within_ns
 
     def _must_times(self, name: str) -> deque[int]:
         times = self._times.get(name)
         if times is None:
-            times = self._times[name] = deque(maxlen=self._acts)
+            times = self._times[name] = deque(maxlen=self._own.get(name, self._usual).acts)
         return times
 
     def must_open(self, name: str) -> None:

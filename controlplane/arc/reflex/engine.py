@@ -83,6 +83,7 @@ class Engine:
     def set_rules(self, rules: Iterable[Rule]) -> None:
         """Put rules in force, after any change of rules, of the mode or of the breaker."""
         self._plans = {rule.name: plan_for(rule, self._acts) for rule in rules}
+        self.breaker.follow(plan.rule for plan in self._plans.values())
         self._set_modes()
 
     def _set_modes(self) -> None:

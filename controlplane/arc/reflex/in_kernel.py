@@ -13,7 +13,7 @@ from controlplane.arc.feeling import Feeling
 from controlplane.arc.kernel.denials import NUMBERS as DENIED
 from controlplane.arc.kernel.denials import Denials
 from controlplane.arc.kernel.events import ActInKernel, Event, Gate, ModeInKernel, Placed, TestInKernel
-from controlplane.arc.kernel.placements import BREAKER_TIMES, NOTHING, PLACES, Placements
+from controlplane.arc.kernel.placements import NOTHING, PLACES, Placements
 from controlplane.arc.kernel.processes import TICK_NS
 from controlplane.arc.monitor.gates import reacting
 from controlplane.arc.monitor.streams import Monitor, Place
@@ -24,7 +24,7 @@ from controlplane.arc.reflex.taking_up import TakingUp
 from controlplane.arc.reflex.victims import Victim
 from controlplane.link.config import Config, Mode
 from controlplane.link.placing import belongs_to_kernel
-from controlplane.link.rules import NS, Betting, Level, Rate, Rule
+from controlplane.link.rules import Betting, Level, Rate, Rule, allowance_of, allowance_of_node
 
 MODES: Final[dict[Mode, int]] = {
     "off": ModeInKernel.OFF,
@@ -110,8 +110,6 @@ class InKernel:
             return NO_MAPS
         if rule.ladder[0].act == "deny" and self._denials.absent:
             return self._denials.absent
-        if rule.per == "process" and self._config.breaker_acts > BREAKER_TIMES:
-            return f"its breaker counts up to {BREAKER_TIMES} acts, and breaker_acts is more"
         bets = [each for each in rules if isinstance(each.test, Betting) and each.signal == rule.signal]
         if isinstance(rule.test, Betting) and len(bets) > 1:
             return f"another policy learns {rule.signal}, at another threshold"
@@ -131,6 +129,7 @@ class InKernel:
             if rule.name not in kept:
                 self._ids += 1
                 kept[rule.name] = Seat(next(free), self._ids, plan_for(rule, self._acts))
+                placements.forget_acts(kept[rule.name].at)
         self._seats = kept
         self._by_id |= {seat.id: seat.plan for seat in kept.values()}
         while len(self._by_id) > PLACES + MAX_RETIRED:
@@ -229,13 +228,16 @@ def placed(seat: Seat, signal: int, mode: int, config: Config) -> Placed:
         case _:
             test = TestInKernel.BETS
     step = seat.plan.at_once[0].step
+    own, node = allowance_of(rule, config), allowance_of_node(config)
     return Placed(
         interval_ns=interval_ns,
         burst_ns=burst_ns,
         level=level,
         quiet_ns=seat.plan.rest_ns,
-        breaker_ns=config.breaker_window_s * NS,
-        allow=config.breaker_acts,
+        breaker_ns=own.within_ns,
+        node_ns=node.within_ns,
+        allow=own.acts,
+        node_allow=node.acts,
         id=seat.id,
         signal=signal,
         test=test,
@@ -243,4 +245,5 @@ def placed(seat: Seat, signal: int, mode: int, config: Config) -> Placed:
         what=DENIED[step.what] if step.what else 0,
         per_process=int(rule.per == "process"),
         mode=mode,
+        padding=0,
     )

@@ -48,6 +48,7 @@ def status(arc: frames.Status, wall_offset_ns: int) -> pb.GetStatusResponse:
         denials=arc.denials,
         latency=_latency(arc.latency) if arc.latency else None,
         breakers_open=arc.breaker_open,
+        breaker=_allowance(arc.breaker),
         in_force=[_in_force(act, wall_offset_ns) for act in arc.in_force],
         plane_restarts=arc.plane_restarts,
         link_dropped=arc.link_dropped,
@@ -118,6 +119,7 @@ def policy(rule: rules.Rule) -> pb.Policy:
         quiet_ns=rule.quiet_ns,
         on_loss=rule.on_loss or "",
         protect=rule.protect,
+        breaker=_allowance(rule.breaker),
     )
     match rule.test:
         case rules.Rate(interval_ns=interval_ns, burst=burst):
@@ -137,6 +139,10 @@ def policy(rule: rules.Rule) -> pb.Policy:
     if rule.confirm is not None:
         message.confirmation.CopyFrom(_confirmation(rule.confirm))
     return message
+
+
+def _allowance(allowance: rules.Allowance | None) -> pb.Allowance | None:
+    return None if allowance is None else pb.Allowance(acts=allowance.acts, within_ns=allowance.within_ns)
 
 
 def _rung(step: rules.Step) -> pb.Rung:
@@ -166,6 +172,7 @@ def policy_status(status: frames.RuleStatus) -> pb.PolicyStatus:
         effective_mode=MODES[status.effective_mode],
         findings=status.findings,
         breaker_open=status.breaker_open,
+        breaker=_allowance(status.breaker),
         reason=status.reason,
         streams=status.budget.streams,
         tests_per_second=status.budget.tests_per_s,

@@ -37,7 +37,7 @@ def test_for_people(ask: Ask) -> None:
     assert row.startswith("storm   observe")
     assert [cell.strip() for cell in row.split("  ") if cell][3:] == [
         *("process.fork", "> 500/s, burst 64", "0", "-", "-"),
-        *("freeze for 10s, kill after 5s", "what can be undone", "userspace", "api", "armed"),
+        *("freeze for 10s, kill after 5s", "what can be undone", "5 in 1m", "userspace", "api", "armed"),
     ]
 
 

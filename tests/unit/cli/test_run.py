@@ -182,6 +182,37 @@ def test_without_bcc_its_loader_is_refused() -> None:
     assert done.stderr == "reflexarc: bcc is not installed\nhint: apt install python3-bpfcc\n"
 
 
+@needs_root
+def test_why_it_is_not_core_is_told_before_bcc_is_missing() -> None:
+    """As on a kernel without BTF, but with its headers: nothing but bcc could fail."""
+    hide = f"mount -t tmpfs none {DIST_PACKAGES} && mount -t tmpfs none /sys/kernel/btf"
+    code = "from controlplane.cli import run; run.installed = lambda: True;"
+    code += "from controlplane.link.config import Config; run.check_loader(Config())"
+    done = subprocess.run(
+        ["unshare", "-m", "/bin/sh", "-c", f"{hide} && exec {sys.executable} -c '{code}'"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (
+        "this kernel has no BTF (/sys/kernel/btf/vmlinux is missing), and bcc is not installed" in done.stderr
+    )
+
+
+@needs_root
+@pytest.mark.parametrize("loader", ["auto", "core"])
+def test_without_the_right_to_use_bpf_it_is_refused(loader: str) -> None:
+    dropped = "-sys_admin,-bpf,-perfmon"
+    command = ["setpriv", f"--bounding-set={dropped}", f"--inh-caps={dropped}", sys.executable]
+    command += ["-m", "controlplane.cli.main", "run", "--loader", loader]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == Exit.FAILED
+    assert done.stderr == (
+        "reflexarc: the kernel refuses a BPF ring buffer: Operation not permitted\n"
+        "hint: it takes CAP_BPF and CAP_PERFMON, in a container as well, or CAP_SYS_ADMIN\n"
+    )
+
+
 def test_the_arc_inherits_what_it_needs(tmp_path: Path) -> None:
     """The exec is real; a shell script stands where the interpreter would."""
     stand_in = tmp_path / "python"

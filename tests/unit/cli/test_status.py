@@ -10,6 +10,7 @@ def test_for_people(ask: Ask) -> None:
     assert (said.exit, said.err) == (0, "")
     assert "mode         observe" in said.out
     assert "9.0 us from event to act returned, mean of 1" in said.out
+    assert "breakers     closed; 5 in 1m on this node" in said.out
     assert "in force: freeze /storm by fork-storm until" in said.out
 
 

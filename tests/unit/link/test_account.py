@@ -3,6 +3,9 @@
 import grp
 import os
 import pwd
+import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,9 +16,14 @@ from controlplane.link.account import (
     AccountError,
     account,
     group,
+    owned_directory,
     require_reachable,
     require_readable,
 )
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give something away")
+WITHOUT_FOWNER = ("setpriv", "--bounding-set=-fowner", "--inh-caps=-fowner", sys.executable)
+NOBODY = Account(FALLBACK_ID, FALLBACK_ID)
 
 
 def test_unknown_account_is_refused_with_a_hint() -> None:
@@ -77,3 +85,48 @@ def test_a_file_and_its_folder_must_be_readable(
                 require_readable(str(place / "tls.key"), owner)
     finally:
         place.chmod(0o700)
+
+
+def seen(path: Path) -> tuple[int, int, int]:
+    """Owner, group and mode."""
+    found = path.stat()
+    return found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)
+
+
+@needs_root
+def test_a_directory_is_made_and_given(tmp_path: Path) -> None:
+    os.close(owned_directory(tmp_path / "a" / "b", NOBODY, 0o700))
+    assert seen(tmp_path / "a" / "b") == (*NOBODY, 0o700)
+
+
+@needs_root
+def test_a_link_in_place_of_the_directory_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "target").mkdir(mode=0o755)
+    (tmp_path / "state").symlink_to(tmp_path / "target")
+    with pytest.raises(NotADirectoryError):
+        owned_directory(tmp_path / "state", NOBODY, 0o700)
+    assert (tmp_path / "target").stat().st_uid == 0
+
+
+@needs_root
+@pytest.mark.parametrize("before", [None, 0o2710, 0o755])
+def test_what_is_somebody_elses_already_needs_no_more_privilege(tmp_path: Path, before: int | None) -> None:
+    path = tmp_path / "plane"
+    if before is not None:
+        path.mkdir()
+        os.chown(path, *NOBODY)
+        path.chmod(before)
+    code = "import sys; from pathlib import Path; from controlplane.link.account import *;"
+    code += f"owned_directory(Path(sys.argv[1]), Account{tuple(NOBODY)}, 0o2710)"
+    subprocess.run([*WITHOUT_FOWNER, "-c", code, path], check=True)
+    assert seen(path) == (*NOBODY, 0o2710)
+
+
+@needs_root
+def test_a_directory_that_cannot_be_given_away_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "plane"
+    code = "import sys; from pathlib import Path; from controlplane.link.account import *;"
+    code += f"owned_directory(Path(sys.argv[1]), Account{tuple(NOBODY)}, 0o700)"
+    powerless = ("setpriv", "--bounding-set=-chown", "--inh-caps=-chown", sys.executable)
+    done = subprocess.run([*powerless, "-c", code, path], capture_output=True, text=True, check=False)
+    assert done.stderr.endswith(f"PermissionError: [Errno 1] Operation not permitted: '{path}'\n")

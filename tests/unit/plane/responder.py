@@ -59,7 +59,10 @@ class Responder:
                 none = frames.BudgetStatus(0)
                 statuses = [
                     frames.RuleStatus(
-                        rule=rule, effective_mode=rule.mode, budget=self.budgets.get(rule.name, none)
+                        rule=rule,
+                        effective_mode=rule.mode,
+                        budget=self.budgets.get(rule.name, none),
+                        breaker=ALLOWANCE if rules.is_irreversible(rule) else None,
                     )
                     for rule in self.rules.values()
                 ]
@@ -126,7 +129,9 @@ class Responder:
         return tuple(items[offset:end]), end if end < len(items) else 0
 
 
+ALLOWANCE = rules.Allowance(5, 60 * rules.NS)
 STATUS = frames.Status(
+    breaker=ALLOWANCE,
     version="0.1",
     pid=42,
     mode="observe",

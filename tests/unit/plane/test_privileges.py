@@ -5,12 +5,10 @@ import os
 import select
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from controlplane.link.account import FALLBACK_ID, Account, account
-from controlplane.plane.privileges import own_directory
+from controlplane.link.account import account
 
 REPORT = """
 import json, os, sys
@@ -83,19 +81,3 @@ def test_it_ends_with_its_parent() -> None:
         process.kill()
     with os.fdopen(pidfd):
         assert select.select([pidfd], [], [], 10)[0], "the plane outlived its arc"
-
-
-@needs_root
-def test_directory_is_the_planes_alone(tmp_path: Path) -> None:
-    own_directory(tmp_path / "a" / "b", Account(FALLBACK_ID, FALLBACK_ID))
-    status = (tmp_path / "a" / "b").stat()
-    assert (status.st_uid, status.st_gid, status.st_mode & 0o7777) == (FALLBACK_ID, FALLBACK_ID, 0o700)
-
-
-@needs_root
-def test_a_link_in_place_of_the_directory_is_not_followed(tmp_path: Path) -> None:
-    (tmp_path / "target").mkdir(mode=0o755)
-    (tmp_path / "state").symlink_to(tmp_path / "target")
-    with pytest.raises(NotADirectoryError):
-        own_directory(tmp_path / "state", Account(FALLBACK_ID, FALLBACK_ID))
-    assert (tmp_path / "target").stat().st_uid == 0

@@ -8,7 +8,7 @@ import pytest
 
 from controlplane.arc.reflex import breaker
 from controlplane.arc.reflex.breaker import Breaker, kept
-from controlplane.link.rules import NS
+from controlplane.link.rules import NS, Allowance, Rate, Rule, Step
 
 WINDOW_NS = 60 * NS
 
@@ -22,7 +22,13 @@ def folder(tmp_path: Path) -> Iterator[int]:
 
 def again(folder: int, acts: int = 2) -> Breaker:
     """The breaker of the next daemon; the one before was killed."""
-    return Breaker(acts, WINDOW_NS, kept(folder, acts))
+    return Breaker(acts, WINDOW_NS, kept(folder))
+
+
+def rule(name: str, allowed: Allowance | None) -> Rule:
+    """One that may kill so often."""
+    test = Rate(interval_ns=NS, burst=1)
+    return Rule(name=name, signal="process.exec", test=test, ladder=(Step("kill"),), breaker=allowed)
 
 
 def test_so_many_in_a_window_and_then_none() -> None:
@@ -88,6 +94,33 @@ def test_closing_one_leaves_the_counts_of_others(folder: int) -> None:
     guard.must_open("r")
     guard.close("r")
     assert again(folder, 3)._memory.acts() == [(NS, "other")]
+
+
+def test_a_policy_has_a_breaker_of_its_own_and_others_go_on() -> None:
+    guard = Breaker(5, WINDOW_NS)
+    guard.follow((rule("few", Allowance(1, 600 * NS)), rule("usual", None)))
+    assert guard.must_allow("few", NS)
+    assert not guard.must_allow("few", 500 * NS)
+    assert guard.open == {"few"}
+    assert guard.must_allow("usual", 500 * NS)
+    assert (guard.allowance("few"), guard.allowance("usual")) == (
+        Allowance(1, 600 * NS),
+        Allowance(5, WINDOW_NS),
+    )
+
+
+def test_what_was_done_counts_under_a_changed_allowance(folder: int) -> None:
+    guard = again(folder, 5)
+    for number in range(1, 4):
+        assert guard.must_allow("r", number * 10 * NS)
+    guard.follow((rule("r", Allowance(4, 600 * NS)),))
+    assert guard.must_allow("r", 100 * NS)
+    assert not guard.allows("r", 101 * NS)
+    after = again(folder, 5)
+    after.follow((rule("r", Allowance(4, 600 * NS)),))
+    assert not after.allows("r", 101 * NS)
+    after.follow(())
+    assert after.allows("r", 101 * NS)
 
 
 @pytest.mark.parametrize("damage", [b"", b"short", b"\0" * 4096])
