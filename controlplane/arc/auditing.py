@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final, assert_never
 
+from controlplane.arc.pacing import Pace
 from controlplane.link.frames import Audited, Diagnosed, Done, Noticed, Refused, Result
 from controlplane.link.records import Audit, Diagnostic, Notice, Record
 
@@ -16,32 +17,17 @@ PER_S: Final = 64
 LINES: Final = 64
 LINES_PER_S: Final = 4
 """Lines of the plane's log, at most some 5 KB each."""
-_NS: Final = 1_000_000_000
 
 
-class Allowance:
-    """So many records a second on average, and so many at once."""
+class Room:
+    """What there is for one sort of records."""
 
-    def __init__(self, dropped: str, what: str, burst: int, per_s: int) -> None:
+    def __init__(self, dropped: str, what: str, pace: Pace) -> None:
         """`dropped` is the name of the notice of how many were not taken."""
         self.dropped = dropped
         self.what = what
+        self.pace = pace
         self.missed = 0
-        self._burst = burst
-        self._per_s = per_s
-        self._credit = float(burst)
-        self._counted_ns = 0
-
-    def admits(self, now_ns: int) -> bool:
-        """Whether there is room for one more; if not, it is counted."""
-        earned = (now_ns - self._counted_ns) * self._per_s / _NS
-        self._credit = min(self._burst, self._credit + earned)
-        self._counted_ns = now_ns
-        if self._credit < 1:
-            self.missed += 1
-            return False
-        self._credit -= 1
-        return True
 
 
 class Auditing:
@@ -49,18 +35,19 @@ class Auditing:
 
     def __init__(self, append: Callable[[Record], None]) -> None:
         self._append = append
-        self._calls = Allowance("audit.dropped", "records of calls", BURST, PER_S)
-        self._lines = Allowance("plane.diagnostics_dropped", "lines of the plane's log", LINES, LINES_PER_S)
+        self._calls = Room("audit.dropped", "records of calls", Pace(BURST, PER_S))
+        self._lines = Room("plane.diagnostics_dropped", "lines of the plane's log", Pace(LINES, LINES_PER_S))
 
     def tell(self, command: Audited | Noticed | Diagnosed) -> Result:
         """Journal it, or say that there were too many."""
         now = time.monotonic_ns()
-        allowance = self._lines if isinstance(command, Diagnosed) else self._calls
-        if not allowance.admits(now):
-            return Refused("busy", f"too many {allowance.what} to journal", "try again in a second")
-        if allowance.missed:
-            self._append(_dropped(allowance, now))
-            allowance.missed = 0
+        room = self._lines if isinstance(command, Diagnosed) else self._calls
+        if not room.pace.admits(now):
+            room.missed += 1
+            return Refused("busy", f"too many {room.what} to journal", "try again in a second")
+        if room.missed:
+            self._append(_dropped(room, now))
+            room.missed = 0
         self._append(_record(command, now))
         return Done()
 
@@ -78,7 +65,7 @@ def _record(command: Audited | Noticed | Diagnosed, now: int) -> Record:
             assert_never(command)
 
 
-def _dropped(allowance: Allowance, now: int) -> Notice:
-    text = f"{allowance.missed} {allowance.what} were dropped: there were too many"
-    attributes: dict[str, str | int | float | bool] = {"count": allowance.missed}
-    return Notice(time_ns=now, name=allowance.dropped, severity="warn", text=text, attributes=attributes)
+def _dropped(room: Room, now: int) -> Notice:
+    text = f"{room.missed} {room.what} were dropped: there were too many"
+    attributes: dict[str, str | int | float | bool] = {"count": room.missed}
+    return Notice(time_ns=now, name=room.dropped, severity="warn", text=text, attributes=attributes)

@@ -26,7 +26,7 @@ def test_a_flood_is_refused_and_counted() -> None:
     refused = sum(isinstance(answer, Refused) and answer.reason == "busy" for answer in answers)
     assert refused > BURST
     assert len(journal) < BURST * 2
-    auditing._calls._credit = 1
+    auditing._calls.pace._credit = 1
     auditing.tell(Audited(id=1, call=CALL))
     dropped = [record for record in journal if isinstance(record, Notice)]
     assert sum(int(record.attributes["count"]) for record in dropped) == refused
@@ -43,7 +43,7 @@ def test_what_the_plane_says_of_itself_leaves_room_for_calls() -> None:
     assert len(told) == LINES * 4 - refused
     assert {record.said for record in told} == {line}
     assert auditing.tell(Audited(id=1, call=CALL)) == Done()
-    auditing._lines._credit = 1
+    auditing._lines.pace._credit = 1
     auditing.tell(Diagnosed(id=1, said=line))
     (dropped,) = (record for record in journal if isinstance(record, Notice))
     assert (dropped.name, dropped.attributes) == ("plane.diagnostics_dropped", {"count": refused})
