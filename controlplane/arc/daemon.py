@@ -385,6 +385,7 @@ class Arc:
         self._supervisor.stopping(time.monotonic_ns())
         undone = self.engine.undo_where(lambda _: True, "stop")
         self._errands.finish()
+        self.engine.storms.tell_all()
         self._losses.look()
         self._notice("arc.stopped", f"took back {undone} acts" if undone else "nothing was in force")
         self._settle(0)
