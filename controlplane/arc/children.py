@@ -75,10 +75,17 @@ class Child:
 
     def exited(self) -> None:
         """It has ended: reap it."""
+        self._ended(self._reap())
+
+    def abandon(self) -> None:
+        """Kill it and reap it; nobody is told. Only while stopping."""
+        os.kill(self.pid, signal.SIGKILL)
+        self._reap()
+
+    def _reap(self) -> int:
         self._loop.remove(self._pidfd)
         os.close(self._pidfd)
-        _, status = os.waitpid(self.pid, 0)
-        self._ended(status)
+        return os.waitpid(self.pid, 0)[1]
 
 
 class Plane:
