@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from controlplane.link.config import Mode
-from controlplane.link.records import Call, Change, Said, Short
+from controlplane.link.records import SAMPLED, Call, Change, Said, Short
 from controlplane.link.rules import Allowance, Rule, Step
 
 MAX_FRAME = 64 * 1024
@@ -86,6 +86,7 @@ class Trigger(_Command, frozen=True, kw_only=True):
     trace_id: bytes = b""
     """Of the caller's trace, to be carried on; empty: a new one."""
     parent_id: bytes = b""
+    trace_flags: Annotated[int, Meta(ge=0, le=255)] = SAMPLED
 
 
 class CloseBreaker(_Command, frozen=True, kw_only=True):

@@ -28,6 +28,9 @@ events of the policy's sensors were lost lately, so what is known is not all the
 Severity = Literal["debug", "info", "warn", "error"]
 
 
+SAMPLED = 1
+
+
 class _Record(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     time_ns: int
     """When it happened: the kernel event's own time where there is one."""
@@ -38,6 +41,8 @@ class _InReflex(_Record, frozen=True, kw_only=True):
     """16 bytes, one per reflex."""
     span_id: bytes
     """8 bytes, this step."""
+    trace_flags: int = SAMPLED
+    """Of W3C Trace Context: those of the caller whose trace it goes on with."""
 
 
 class Finding(_InReflex, frozen=True, kw_only=True):

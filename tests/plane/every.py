@@ -83,6 +83,7 @@ EVERY: tuple[Record, ...] = (
     told.evidence(),
     msgspec.structs.replace(told.evidence(), suspects=(Suspect(91, "/hog", 0, "", 3),)),
     msgspec.structs.replace(told.intent(), **_PROCESS, actor="unix:admin"),
+    msgspec.structs.replace(told.intent(), **_PROCESS, actor="unix:admin", trace_flags=2),
     told.outcome(),
     msgspec.structs.replace(told.outcome(), ok=False, error="No such process", detail="seen by a child"),
     told.effect(),

@@ -76,6 +76,7 @@ class Storms:
                 Repeated(
                     time_ns=now_ns,
                     trace_id=reflex.trace_id,
+                    trace_flags=reflex.trace_flags,
                     span_id=reflex.root,
                     rule=reflex.rule.name,
                     signal=reflex.rule.signal,

@@ -188,6 +188,7 @@ class Management:
                 actor=_actor(),
                 trace_id=parent.trace_id,
                 parent_id=parent.span_id,
+                trace_flags=parent.flags,
             ),
         )
         return by_hand.response(answer, step)

@@ -32,6 +32,7 @@ class Event(NamedTuple):
     attributes: dict[str, Value]
     trace_id: bytes = b""
     span_id: bytes = b""
+    trace_flags: int = 0
 
 
 def describe(record: records.Record, wall_offset_ns: int) -> Event:
@@ -301,7 +302,7 @@ _InRule = (
 
 def _told(record: _InRule, name: str, severity: Severity, body: str, attributes: dict[str, Value]) -> Event:
     named: dict[str, Value] = {events.RULE_NAME: record.rule, **attributes}
-    return Event(name, severity, body, named, record.trace_id, record.span_id)
+    return Event(name, severity, body, named, record.trace_id, record.span_id, record.trace_flags)
 
 
 def _result(*, ok: bool, error: str) -> dict[str, Value]:

@@ -20,7 +20,7 @@ What reflexarc tells as OpenTelemetry log records: over OTLP, as JSON lines, and
 | Timestamp | the kernel event's own time where there is one; see below |
 | ObservedTimestamp | when the plane made the record, each time it is sent |
 | TraceId, SpanId | of the reflex and of this step; none where there is no reflex |
-| TraceFlags | 1 (sampled) in a reflex, else 0 |
+| TraceFlags | 1 (sampled) in a reflex, or as the caller has them who asked for it; else 0 |
 | SeverityNumber, SeverityText | 5 DEBUG, 9 INFO, 13 WARN, 17 ERROR |
 | EventName | below |
 | Body | one sentence for people; all that is in it is an attribute, too |
