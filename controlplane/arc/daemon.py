@@ -125,7 +125,7 @@ class Arc:
         )
         share, records = boot.config.self_budget, self._feeling.records
         self._self_budget = SelfBudget(share, self._sensors, records, self._notice)
-        self.engine.unfelt = self._sensors.unfelt
+        self.engine.unfelt, self.engine.last_denied = self._sensors.unfelt, self._denials.last
         self._commands = self._make_commands()
         self._policies: PolicyFolder | None = None
         self._health: dict[str, tuple[bool, str]] = {}

@@ -68,6 +68,8 @@ class Engine:
         self._effects = Effects(journal, self._agenda)
         self.unfelt: AbstractSet[str] = frozenset()
         """Signals of which nothing is told for now: that they are quiet means nothing."""
+        self.last_denied: Callable[[int, str], int] = lambda _cgroup, _what: 0
+        """When the kernel last denied something to a cgroup, 0 when never."""
         self.breaker = guards.breaker
         self.holdings = holdings
         self.jobs = Jobs()
@@ -328,13 +330,22 @@ class Engine:
         self._end(reflex, "quiet")
 
     def _quiet_since(self, reflex: Reflex, now_ns: int) -> int:
-        """A frozen victim is quiet in any case, and so is a signal that is not felt: neither counts."""
+        """A frozen victim is quiet in any case, and so is a signal that is not felt: neither counts.
+
+        Who is denied something and goes on trying is not quiet.
+        """
         if reflex.rule.signal in self.unfelt or is_open(reflex.test):
             return now_ns
+        last_ns = max(reflex.test.fired_ns, reflex.thawed_ns)
         for held in self.holdings.all():
-            if held.reflex is reflex and held.act.name == "freeze":
+            if held.reflex is not reflex:
+                continue
+            if held.act.name == "freeze":
                 return max(now_ns, held.intent.until_ns)
-        return max(reflex.test.fired_ns, reflex.thawed_ns)
+            if held.act.name == "deny":
+                denied = (self.last_denied(reflex.victim.cgroup, each.what) for each in held.intent.changes)
+                last_ns = max(last_ns, *denied)
+        return last_ns
 
     def _reconsider(self, reflex: Reflex, rung: Rung, now_ns: int) -> None:
         """A step that was put off: take it, wait on, or once the next reflex may begin, give it up."""

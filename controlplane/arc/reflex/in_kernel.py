@@ -77,6 +77,9 @@ class InKernel:
         """Be told of cgroups, of protected processes, and of what the kernel did."""
         feeling.followers.append(self)
         feeling.acted, feeling.protected = self.take_up, self.protected
+        if self._placements is not None:
+            self._engine.last_fired = self._placements.last_fired
+            self._engine.rest_until = self._placements.rest_until
 
     def follow(self, rules: Iterable[Rule], breathe: Callable[[], None]) -> None:
         """Put rules in force, once the monitor has settled who looks where."""
