@@ -46,6 +46,7 @@ from controlplane.arc.rehearsal import rehearse
 from controlplane.arc.rulebook import RuleBook
 from controlplane.arc.runtime import RuntimeFolder
 from controlplane.arc.self_budget import SelfBudget
+from controlplane.arc.timing import Timing
 from controlplane.arc.triggering import Triggering
 from controlplane.link.config import Config
 from controlplane.link.frames import COMMANDS, ENCODER, Changed, Reply, Status
@@ -123,8 +124,8 @@ class Arc:
         self._gathering = Gathering(
             *(self.engine.held, self._monitor, self._streams.of, self.journal.must_append, breathe)
         )
-        share, records = boot.config.self_budget, self._feeling.records
-        self._self_budget = SelfBudget(share, self._sensors, records, self._notice)
+        timing = Timing(self.loop, self._feeling)
+        self._self_budget = SelfBudget(boot.config.self_budget, self._sensors, timing, self._notice)
         self.engine.unfelt, self.engine.last_denied = self._sensors.unfelt, self._denials.last
         self._commands = self._make_commands()
         self._policies: PolicyFolder | None = None
@@ -337,8 +338,7 @@ class Arc:
     def status(self) -> Status:
         """One snapshot."""
         self._losses.look()
-        engine = self.engine
-        now = time.monotonic_ns()
+        engine, now = self.engine, time.monotonic_ns()
         return Status(
             version=__version__,
             pid=os.getpid(),
