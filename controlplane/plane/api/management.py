@@ -16,7 +16,7 @@ from controlplane.link.config import Mode
 from controlplane.link.signals import BY_NAME, Known
 from controlplane.plane.api import by_hand, convert
 from controlplane.plane.api.aio_server import Handlers
-from controlplane.plane.api.errors import ApiError, bad_field
+from controlplane.plane.api.errors import ApiError, Reason, bad_field
 from controlplane.plane.api.explain import explanation
 from controlplane.plane.api.front_door import CALLER
 from controlplane.plane.api.identities import Context
@@ -166,7 +166,9 @@ class Management:
         step = by_hand.step_in(request)
         if step.act in rules.IRREVERSIBLE and not request.dry_run and CALLER.get().role != Role.ADMIN:
             raise ApiError(
-                grpc.StatusCode.PERMISSION_DENIED, f"{step.act} cannot be undone: it needs the role admin"
+                grpc.StatusCode.PERMISSION_DENIED,
+                f"{step.act} cannot be undone: it needs the role admin",
+                reason=Reason.ROLE_TOO_LOW,
             )
         parent = by_hand.parent_in(context.invocation_metadata() or ())
         answer = await self._arc.ask_for(

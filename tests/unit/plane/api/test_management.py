@@ -1,6 +1,7 @@
 """Every RPC, over a real socket, against a link that speaks real frames."""
 
 import itertools
+import re
 from typing import Any
 
 import msgspec
@@ -104,6 +105,8 @@ def test_a_page_of_negative_size(client: Client) -> None:
     with pytest.raises(InvalidError) as caught:
         client._call("ListStreams", pb.ListStreamsRequest(page_size=-1), pb.ListStreamsResponse)
     assert list(caught.value.fields) == ["page_size"]
+    assert caught.value.reason == "BAD_FIELD"
+    assert re.fullmatch("[0-9a-f]{16}", caught.value.request_id)
 
 
 def test_apply_policy(client: Client, plane: Served) -> None:
