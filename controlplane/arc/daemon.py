@@ -67,8 +67,7 @@ class Arc:
     """One daemon: made, armed, turning, stopped."""
 
     def __init__(self, boot: Boot) -> None:
-        self._started_ns = time.monotonic_ns()
-        self._armed_ns = 0
+        self._started_ns, self._armed_ns = time.monotonic_ns(), 0
         self._config: Config = boot.config
         self._folder = RuntimeFolder(boot.config)
         self._sensors = Sensors(loader=boot.config.loader, own=boot.sensors)

@@ -24,6 +24,7 @@ from controlplane.arc.reflex.identities import Identities
 from controlplane.arc.reflex.jobs import Doing, Jobs
 from controlplane.arc.reflex.journal import Journal
 from controlplane.arc.reflex.latency import LatencyHistogram
+from controlplane.arc.reflex.modes import weaker
 from controlplane.arc.reflex.plans import Acts, Plan, Rung, plan_for
 from controlplane.arc.reflex.storms import Storms
 from controlplane.arc.reflex.tallies import Tallies
@@ -42,7 +43,6 @@ from controlplane.link.signals import BY_NAME, Known
 
 MAX_PUT_OFF: Final = 64
 """Looked through at each wake-up: some 50 us at most. Beyond it the oldest are given up."""
-_RANK: Final[Mapping[Mode, int]] = {"off": 0, "observe": 1, "enforce": 2}
 
 
 class Engine:
@@ -398,8 +398,3 @@ class Engine:
 
         self.end_where(stops)
         self.undo_where(lambda held: stops(held.reflex), reason)
-
-
-def weaker(one: Mode, other: Mode) -> Mode:
-    """The mode that allows less."""
-    return one if _RANK[one] <= _RANK[other] else other

@@ -17,7 +17,7 @@ from controlplane.arc.kernel.placements import NOTHING, PLACES, Placements
 from controlplane.arc.kernel.processes import TICK_NS
 from controlplane.arc.monitor.gates import reacting
 from controlplane.arc.monitor.streams import Monitor, Place
-from controlplane.arc.reflex.engine import weaker
+from controlplane.arc.reflex.modes import weaker
 from controlplane.arc.reflex.plans import Acts, Plan, plan_for
 from controlplane.arc.reflex.protection import Protection
 from controlplane.arc.reflex.taking_up import TakingUp
