@@ -1,4 +1,4 @@
-"""The unit and what goes with it, by systemd's own tools; tests/systemd runs it."""
+"""The unit and what goes with it, by systemd's own tools; tests/kernel/test_supervised.py starts what it leaves."""
 
 import re
 import shutil
