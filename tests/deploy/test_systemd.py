@@ -1,4 +1,4 @@
-"""The unit and what goes with it, by systemd's own tools; tests/kernel/test_supervised.py starts what it leaves."""
+"""The unit and what goes with it, by systemd's own tools; test_supervised.py starts what it leaves."""
 
 import re
 import shutil
