@@ -12,7 +12,7 @@ from typing import Any, Final, Self, TypeVar, cast
 import grpc
 import msgspec
 from google.protobuf.message import Message
-from google.rpc.error_details_pb2 import BadRequest
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo
 from google.rpc.status_pb2 import Status
 from grpc_health.v1 import health_pb2
 
@@ -33,6 +33,11 @@ P = TypeVar(
 
 class ClientError(Exception):
     """The daemon did not do what it was asked; the message is for people."""
+
+    reason: str = ""
+    """google.rpc.ErrorInfo.reason, such as ROLE_TOO_LOW; empty where the daemon has not answered."""
+    request_id: str = ""
+    """By which the daemon's log and journal name the call; empty likewise."""
 
 
 class ConnectError(ClientError):
@@ -259,7 +264,7 @@ def _translated(target: Target) -> Iterator[None]:
     try:
         yield
     except grpc.RpcError as error:
-        raise _client_error(error, target) from None
+        raise _told(_client_error(error, target), error) from None
 
 
 def _client_error(error: grpc.RpcError, target: Target) -> ClientError:
@@ -293,14 +298,29 @@ def _why_unreachable(target: Target, message: str) -> str:
     return f"the daemon at {target.socket} went away: {message}"
 
 
+def _told(raised: ClientError, error: grpc.RpcError) -> ClientError:
+    """With what the daemon has said of it to programs."""
+    for info in _details(error, ErrorInfo):
+        raised.reason = info.reason
+    for request in _details(error, RequestInfo):
+        raised.request_id = request.request_id
+    return raised
+
+
 def _fields(error: grpc.RpcError) -> dict[str, str]:
+    return {
+        violation.field: violation.description
+        for bad in _details(error, BadRequest)
+        for violation in bad.field_violations
+    }
+
+
+def _details(error: grpc.RpcError, kind: type[M]) -> Iterator[M]:
     status = Status.FromString(_metadata(error).get("grpc-status-details-bin", b""))
-    fields: dict[str, str] = {}
     for packed in status.details:
-        detail = BadRequest()
+        detail = kind()
         if packed.Unpack(detail):
-            fields |= {violation.field: violation.description for violation in detail.field_violations}
-    return fields
+            yield detail
 
 
 def _metadata(error: grpc.RpcError) -> dict[str, Any]:

@@ -6,6 +6,8 @@ import sys
 import msgspec
 
 from controlplane.arc.daemon import Arc
+from controlplane.arc.privileges import give_up_the_rest
+from controlplane.link.credentials import PrivilegesError
 from controlplane.link.rules import Boot
 
 
@@ -16,7 +18,8 @@ def main(arguments: list[str]) -> int:
     os.close(boot_fd)
     try:
         arc = Arc(boot)
-    except OSError as error:
+        give_up_the_rest()
+    except (OSError, PrivilegesError) as error:
         print(f"reflexarc: {error}", file=sys.stderr)
         return 1
     arc.run()

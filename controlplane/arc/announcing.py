@@ -1,10 +1,14 @@
 """What a new arc has to say of itself: that it is armed, what it found, what it goes without."""
 
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from controlplane.arc.kernel.sensors import Sensors
+from controlplane.link.records import Notice
+
+Severity = Literal["debug", "info", "warn", "error"]
 
 
 class News(NamedTuple):
@@ -14,6 +18,12 @@ class News(NamedTuple):
     text: str
     severity: Literal["info", "warn"]
     attributes: dict[str, str | int]
+
+
+def notice(name: str, text: str, severity: Severity, attributes: Mapping[str, str | float | bool]) -> Notice:
+    """Of this moment. Attributes that are empty are left out."""
+    given = {key: value for key, value in attributes.items() if value != ""}
+    return Notice(time_ns=time.monotonic_ns(), name=name, severity=severity, text=text, attributes=given)
 
 
 def news(sensors: Sensors, took_ms: int, mode: str, undone: int, missing: Sequence[str]) -> Iterator[News]:

@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from controlplane.arc.pacing import Pace
 from controlplane.link.frames import Audited, Done, Noticed, Refused, Result
 from controlplane.link.records import Audit, Notice, Record
 
 BURST: Final = 256
 PER_S: Final = 64
 """Records, on average; each has at most some 3 KB."""
-_NS: Final = 1_000_000_000
 
 
 class Auditing:
@@ -21,20 +21,15 @@ class Auditing:
 
     def __init__(self, append: Callable[[Record], None]) -> None:
         self._append = append
-        self._credit = float(BURST)
-        self._counted_ns = 0
+        self._pace = Pace(BURST, PER_S)
         self._dropped = 0
 
     def tell(self, command: Audited | Noticed) -> Result:
         """Journal it, or say that there were too many."""
         now = time.monotonic_ns()
-        earned = (now - self._counted_ns) * PER_S / _NS
-        self._credit = min(BURST, self._credit + earned)
-        self._counted_ns = now
-        if self._credit < 1:
+        if not self._pace.admits(now):
             self._dropped += 1
             return Refused("busy", "too many calls to journal", "try again in a second")
-        self._credit -= 1
         if self._dropped:
             self._append(_dropped(self._dropped, now))
             self._dropped = 0

@@ -4,7 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from typing import Final, Literal
+from typing import Final
 
 from controlplane import __version__
 from controlplane.arc import announcing, realtime
@@ -46,12 +46,13 @@ from controlplane.arc.rehearsal import rehearse
 from controlplane.arc.rulebook import RuleBook
 from controlplane.arc.runtime import RuntimeFolder
 from controlplane.arc.self_budget import SelfBudget
+from controlplane.arc.supervisor import Supervisor
 from controlplane.arc.triggering import Triggering
 from controlplane.link.config import Config
 from controlplane.link.frames import COMMANDS, ENCODER, Changed, Reply, Status
 from controlplane.link.malformed import MALFORMED
 from controlplane.link.placing import denies
-from controlplane.link.records import Notice, Reason
+from controlplane.link.records import Reason
 from controlplane.link.rules import Boot, RuleSet
 from controlplane.link.signal_table import write_signals
 
@@ -59,8 +60,6 @@ STORM: Final = 1024
 """Records in one wake-up after which losses are looked for."""
 
 MODE_CHANGES: Final = frozenset({"mode.changed", "policy.mode_changed"})
-
-Severity = Literal["debug", "info", "warn", "error"]
 
 
 class Arc:
@@ -128,6 +127,7 @@ class Arc:
         self.engine.unfelt = self._sensors.unfelt
         self._commands = self._make_commands()
         self._policies: PolicyFolder | None = None
+        self._supervisor = Supervisor(os.environ)
         self._health: dict[str, tuple[bool, str]] = {}
 
     def _make_sources(self) -> tuple[Source, ...]:
@@ -215,6 +215,7 @@ class Arc:
         self._self_budget.begin(self._armed_ns)
         if unreadable:
             self._notice("baselines.unreadable", f"{unreadable}; streams are learned anew", "warn")
+        self._supervisor.ready(self._armed_ns, len(self._book.rules()))
         self._settle(0)
 
     def _tell_armed(self) -> None:
@@ -242,8 +243,10 @@ class Arc:
         self._gathering.tell(now)
         self._errands.tend(now)
         self._self_budget.tend(now)
+        self._supervisor.tend(now)
         dues = self.engine.next_due(), self._errands.next_due(), self._self_budget.next_due()
-        self._timer.must_arm(min((due for due in (*dues, self._plane.next_start_ns) if due), default=0))
+        others = self._plane.next_start_ns, self._supervisor.next_due()
+        self._timer.must_arm(min((due for due in (*dues, *others) if due), default=0))
         if self.journal.dirty:
             self.journal.dirty = False
             self.journal.tend()
@@ -294,6 +297,8 @@ class Arc:
         else:
             self._book.replace_base(rules.rules)
             self._rules_changed("policy.reloaded", f"{len(rules.rules)} policies", "")
+        if self._policies is not None and not self._policies.again:
+            self._supervisor.ready(time.monotonic_ns(), len(self._book.rules()), rules.error)
 
     def _rules_changed(self, name: str, text: str, actor: str) -> None:
         self._put_rules_in_force("mode" if name in MODE_CHANGES else "policy")
@@ -320,19 +325,10 @@ class Arc:
         self.engine.stop_acting(self.engine.acting(), reason)
 
     def _notice(
-        self, name: str, text: str, severity: Severity = "info", **attributes: str | float | bool
+        self, name: str, text: str, severity: announcing.Severity = "info", **attributes: str | float | bool
     ) -> None:
         """To the journal alone: the plane tells it, for whoever reads standard error may stand still."""
-        now = time.monotonic_ns()
-        self.journal.must_append(
-            Notice(
-                time_ns=now,
-                name=name,
-                severity=severity,
-                text=text,
-                attributes={key: value for key, value in attributes.items() if value != ""},
-            )
-        )
+        self.journal.must_append(announcing.notice(name, text, severity, attributes))
 
     def status(self) -> Status:
         """One snapshot."""
@@ -381,12 +377,15 @@ class Arc:
         if number != signal.SIGHUP:
             self.loop.stopping = True
         elif self._policies is not None:
+            self._supervisor.reloading(time.monotonic_ns())
             self._policies.reload()
 
     def stop(self) -> None:
         """Undo, say so, let the plane finish, detach."""
+        self._supervisor.stopping(time.monotonic_ns())
         undone = self.engine.undo_where(lambda _: True, "stop")
         self._errands.finish()
+        self.engine.storms.tell_all()
         self._losses.look()
         self._notice("arc.stopped", f"took back {undone} acts" if undone else "nothing was in force")
         self._settle(0)
@@ -396,5 +395,6 @@ class Arc:
             source.close()
         self._sensors.close()
         self._denials.close()
+        self._supervisor.close()
         self.journal.close()
         self._folder.close()

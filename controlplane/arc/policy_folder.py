@@ -28,7 +28,8 @@ class PolicyFolder:
         self._taken = taken
         self._output = -1
         self._child: Child | None = None
-        self._again = False
+        self.again = False
+        """Whether files have changed since the compilation under way began."""
         self._watch = watch_folder(path)
         loop.add(self._watch, self._changed)
 
@@ -39,7 +40,7 @@ class PolicyFolder:
     def reload(self) -> None:
         """Compile now, or once more when the compilation under way is done."""
         if self._child is not None:
-            self._again = True
+            self.again = True
             return
         self._output = os.memfd_create("rules")
         options = () if self._defaults else ("--no-defaults",)
@@ -58,8 +59,8 @@ class PolicyFolder:
         with open(self._output, "rb") as file:
             written = file.read()
         self._taken(_read_result(written, status))
-        if self._again:
-            self._again = False
+        if self.again:
+            self.again = False
             self.reload()
 
 

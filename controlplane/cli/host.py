@@ -14,6 +14,7 @@ from typing import Final
 import controlplane.arc.kernel
 from controlplane.arc.kernel import sources
 from controlplane.compiler.bcc import DIST_PACKAGES
+from controlplane.link.capabilities import Capability
 from controlplane.link.signals import SIGNALS
 
 BTF: Final = Path("/sys/kernel/btf/vmlinux")
@@ -21,19 +22,6 @@ OBJECTS: Final = Path(controlplane.arc.kernel.__path__[0], "objects")
 RINGBUF: Final = 27
 """`enum bpf_map_type` of include/uapi/linux/bpf.h."""
 
-CAPABILITIES: Final = {
-    "DAC_READ_SEARCH": 2,
-    "KILL": 5,
-    "NET_ADMIN": 12,
-    "IPC_LOCK": 14,
-    "SYS_PTRACE": 19,
-    "SYS_ADMIN": 21,
-    "SYS_NICE": 23,
-    "SYS_RESOURCE": 24,
-    "PERFMON": 38,
-    "BPF": 39,
-}
-"""Bits of include/uapi/linux/capability.h."""
 
 _INIT_PID_NAMESPACE: Final = 0xEFFFFFFC
 """Inode of the first pid namespace: PROC_PID_INIT_INO of include/linux/proc_ns.h."""
@@ -86,9 +74,9 @@ def status_field(name: str, status: str) -> str:
 
 
 def capabilities_in(status: str) -> frozenset[str]:
-    """Those of CAPABILITIES that are effective, from the text of /proc/self/status."""
+    """Those we have a use for that are effective, from the text of /proc/self/status."""
     effective = int(status_field("CapEff", status) or "0", 16)
-    return frozenset(name for name, bit in CAPABILITIES.items() if effective >> bit & 1)
+    return frozenset(each.name for each in Capability if effective >> each & 1)
 
 
 def in_first_pid_namespace() -> bool:

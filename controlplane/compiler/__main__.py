@@ -23,6 +23,7 @@ from controlplane.compiler.bcc import Attached, Bcc, CompileError
 from controlplane.compiler.headers import write_tree
 from controlplane.compiler.layout import UnreadableTypeError
 from controlplane.compiler.types import layout_here
+from controlplane.link.capabilities import Capability, keep_only
 from controlplane.link.compiling import (
     MAX_DESCRIPTORS,
     MAX_LOG,
@@ -34,6 +35,16 @@ from controlplane.link.compiling import (
 )
 
 PR_SET_PDEATHSIG: Final = 1
+NEEDED: Final = frozenset(
+    {
+        Capability.BPF,
+        Capability.PERFMON,
+        Capability.SYS_ADMIN,
+        Capability.SYS_RESOURCE,
+        Capability.DAC_READ_SEARCH,
+    }
+)
+"""SYS_ADMIN before Linux 5.8; SYS_RESOURCE for the memory that maps count as locked before 5.11."""
 
 
 class Session:
@@ -92,6 +103,7 @@ class Session:
 def main(arguments: list[str]) -> int:
     """Exit code 0 when everything asked for has been answered."""
     socket_fd, log_fd = (int(arguments[arguments.index(name) + 1]) for name in ("--socket-fd", "--log-fd"))
+    keep_only(NEEDED)
     os.dup2(log_fd, 2)
     os.dup2(log_fd, 1)
     with tempfile.TemporaryDirectory(prefix="reflexarc-") as folder:

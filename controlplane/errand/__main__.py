@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Final, Never, assert_never
@@ -11,6 +12,7 @@ from controlplane.errand import alarm
 from controlplane.errand.evidence import gather
 from controlplane.errand.hook import run
 from controlplane.errand.reclaim import reclaim
+from controlplane.link.capabilities import Capability, keep_only
 from controlplane.link.credentials import die_with_parent
 from controlplane.link.errands import (
     ENCODER,
@@ -25,6 +27,13 @@ from controlplane.link.errands import (
 )
 
 MAX_ORDER: Final = 64 * 1024
+NEEDED: Final[Mapping[type[Reclaim | Run | Gather], frozenset[Capability]]] = {
+    Reclaim: frozenset(),  # it has the open file
+    Run: frozenset(Capability),  # where the policy says so the program is root; else it is less, see `run`
+    Gather: frozenset(
+        {Capability.DAC_OVERRIDE, Capability.DAC_READ_SEARCH, Capability.SYS_PTRACE, Capability.SYS_ADMIN}
+    ),  # /proc of others, their stacks, a folder in the plane's
+}
 
 
 def main() -> int:
@@ -34,6 +43,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _stop)
     die_with_parent(signal.SIGTERM)
     order = ORDERS.decode(os.pread(ORDER_FD, MAX_ORDER, 0))
+    keep_only(NEEDED[type(order.errand)])
     alarm.arm(order.timeout_ns)
     report = carry_out(order)
     alarm.disarm()

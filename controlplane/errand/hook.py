@@ -18,6 +18,7 @@ import msgspec
 from controlplane.errand import alarm
 from controlplane.errand.alarm import LateError
 from controlplane.link.account import Account
+from controlplane.link.capabilities import Capability, keep_only
 from controlplane.link.credentials import (
     PrivilegesError,
     become,
@@ -28,6 +29,8 @@ from controlplane.link.credentials import (
 from controlplane.link.errands import MAX_DETAIL, About, Report, Run
 
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+NEEDED: Final = frozenset({Capability.SETUID, Capability.SETGID, Capability.SETPCAP, Capability.KILL})
+"""To become another account, and to kill what was started as that."""
 CANNOT_RUN: Final = 127
 """As shells have it."""
 NS_PER_MS: Final = 1_000_000
@@ -40,6 +43,8 @@ def run(errand: Run) -> Report:
         owner = account_of(errand.user)
     except KeyError:
         return Report(error=f"there is no account {errand.user!r}")
+    if owner is not None:
+        keep_only(NEEDED)
     take_orphans()
     began_ns = time.monotonic_ns()
     errors = Errors()

@@ -222,6 +222,21 @@ class Evidence(_InReflex, frozen=True, kw_only=True):
     """Streams that share the budget; 0: not counted."""
 
 
+class Repeated(_InReflex, frozen=True, kw_only=True):
+    """A storm of findings is over: what its last finding could not tell yet. Same span as that one."""
+
+    rule: str
+    signal: str
+    cgroup: int
+    path: str
+    stream: str = ""
+    """What it is kept by where that is no cgroup."""
+    repeats: int
+    """Records that fired since that finding."""
+    lasted_ns: int
+    """From the event of that finding to the last record that fired."""
+
+
 class Lost(_Record, frozen=True, kw_only=True):
     """Events that were felt and did not arrive."""
 
@@ -272,7 +287,9 @@ class Audit(_Record, frozen=True, kw_only=True):
     call: Call
 
 
-Record = Finding | Intent | Outcome | Effect | Undo | GuardRefused | Evidence | Lost | Notice | Audit
+Record = (
+    Finding | Intent | Outcome | Effect | Undo | GuardRefused | Evidence | Repeated | Lost | Notice | Audit
+)
 
 DECODER: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)
 EVIDENCE: msgspec.msgpack.Decoder[Evidence] = msgspec.msgpack.Decoder(Evidence)

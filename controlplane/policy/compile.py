@@ -14,6 +14,7 @@ from typing import Final, assert_never
 
 import msgspec
 
+from controlplane.link.capabilities import Capability, keep_only
 from controlplane.link.config import Config
 from controlplane.link.faults import Fault, faults
 from controlplane.link.placing import misplaced
@@ -271,6 +272,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--no-defaults", action="store_true")
     parser.add_argument("folder", type=Path, metavar="DIR")
     options = parser.parse_args(arguments)
+    keep_only({Capability.DAC_READ_SEARCH})
     try:
         known = read_signals(options.signals_fd)
         rules = RuleSet(rules=compile_folder(options.folder, known, defaults=not options.no_defaults))

@@ -12,6 +12,7 @@ from typing import Final
 
 from pyroute2.netlink import nlmsg
 
+from controlplane.link.capabilities import keep_only
 from controlplane.link.messages import ENCODER, STEPS, Blank, Filling, Message, Messages
 from controlplane.link.rules import Step
 from controlplane.policy import nftables, traffic
@@ -79,6 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--in-fd", type=int, required=True, metavar="N")
     parser.add_argument("--out-fd", type=int, required=True, metavar="M")
     options = parser.parse_args(arguments)
+    keep_only(frozenset())
     with os.fdopen(options.in_fd, "rb") as asked:
         steps = STEPS.decode(asked.read())
     with os.fdopen(options.out_fd, "wb") as out:

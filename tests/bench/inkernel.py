@@ -21,8 +21,6 @@ COUNT: Final = 2000
 BLOCKS: Final = 5
 WARM_UP: Final = 10
 """Reflexes after each start that are not counted."""
-ACTS_A_SECOND: Final = 1000
-"""More than happen, and no more than the kernel's breaker can count."""
 AIM_US: Final = 5.0
 PERCENTILES: Final = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
 STRETCHES: Final = ("decision -> act returned", "event -> act returned", "event -> effect")
@@ -60,7 +58,7 @@ def block_of(where: Where, victim: Path, size: int) -> list[Reflex]:
     test = Rate(interval_ns=10 * NS, burst=1)
     rule = msgspec.structs.replace(rule_for(ROWS["kill"], victim), where=where, test=test)
     with folder() as scratch:
-        settings = config(scratch, breaker_acts=ACTS_A_SECOND, breaker_window_s=1)
+        settings = config(scratch)
         with Daemon(settings, [rule]) as daemon:
             trigger(ROWS["kill"], victim, size)
             daemon.stop()

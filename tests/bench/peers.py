@@ -5,6 +5,7 @@ can be lost, with all of cgroup2: `python -m tests.vm --bench peers --memory 1G 
 """
 
 import ctypes
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -34,8 +35,23 @@ SKIPPED: Final = {
 """Where quicker settings tell enough."""
 BYSTANDERS: Final = (("grow", 128, 0), ("wake", 4, 20_000), ("fork", 3, 0))
 """A service that holds memory, one that has little to do, one that forks now and then."""
+SETTLE_S: Final = 5
+"""Emulated, it takes seconds until the first bystander has its memory."""
 MIB: Final = 1 << 20
 MLOCK_ALL: Final = 3
+
+
+class Bystander(NamedTuple):
+    """A service that has nothing to do with the fault."""
+
+    place: Path
+    process: "subprocess.Popen[str]"
+
+    @property
+    def harmed(self) -> bool:
+        """It has ended, or stands still."""
+        frozen = "frozen 1" in (self.place / "cgroup.events").read_text()
+        return frozen or self.process.poll() is not None
 
 
 class Round(NamedTuple):
@@ -54,28 +70,36 @@ class Round(NamedTuple):
 def main(options: Options) -> int:
     """All contestants by turns."""
     rounds = options.count or ROUNDS
+    competing = chosen(options.only)
     done: dict[tuple[str, str], list[Round]] = {}
     ctypes.CDLL(None).mlockall(MLOCK_ALL)
     with arena() as parent:
-        for _ in range(TURNS):
-            for name, contestant in contestants().items():
-                for fault, found in compete(name, contestant, parent, -(-rounds // TURNS)):
+        for _ in range(turns := min(TURNS, rounds)):
+            for name, contestant in competing.items():
+                for fault, found in compete(name, contestant, parent, -(-rounds // turns)):
                     done.setdefault((fault, name), []).append(found)
     conclude("peers", summarise(done))
     return 0
 
 
+def chosen(names: tuple[str, ...]) -> dict[str, Contestant]:
+    """In the order of `names`, all without any; raises CannotMeasureError for one there is not."""
+    known = contestants()
+    if unknown := sorted(set(names) - known.keys()):
+        raise CannotMeasureError(f"no contestant {', '.join(unknown)}; there are: {', '.join(known)}")
+    return {name: known[name] for name in names} or known
+
+
 def compete(name: str, contestant: Contestant, parent: Path, rounds: int) -> Iterator[tuple[str, Round]]:
-    """One turn of one contestant."""
-    with contestant(parent):
-        for fault, (_, seconds) in FAULTS.items():
-            if name in SKIPPED.get(fault, ()):
-                continue
-            for _ in range(rounds):
-                with watchdog(120 + seconds):
-                    found = once(fault, parent)
-                print(f"  {fault} {name}: {found}", flush=True)
-                yield fault, found
+    """One turn of one contestant, which begins anew for each fault, among services that run already."""
+    for fault, (_, seconds) in FAULTS.items():
+        if name in SKIPPED.get(fault, ()):
+            continue
+        for _ in range(rounds):
+            with watchdog(180 + seconds), beside(parent) as others, contestant(parent):
+                found = once(fault, parent, others)
+            print(f"  {fault} {name}: {found}", flush=True)
+            yield fault, found
 
 
 @contextmanager
@@ -104,24 +128,28 @@ def service(parent: Path, name: str) -> Iterator[Path]:
         path.rmdir()
 
 
-def once(fault: str, parent: Path) -> Round:
-    """One fault among bystanders."""
-    words, seconds = FAULTS[fault]
+@contextmanager
+def beside(parent: Path) -> Iterator[list[Bystander]]:
+    """All bystanders, once the one that holds memory has it."""
     with ExitStack() as stack:
-        places = [stack.enter_context(service(parent, f"bystander-{words[0]}")) for words in BYSTANDERS]
-        started = [
-            stack.enter_context(program(place, *words))
-            for place, words in zip(places, BYSTANDERS, strict=True)
-        ]
-        time.sleep(1)
-        culprit = stack.enter_context(service(parent, "culprit"))
+        found = []
+        for words in BYSTANDERS:
+            place = stack.enter_context(service(parent, f"bystander-{words[0]}"))
+            found.append(Bystander(place, stack.enter_context(program(place, *words))[0]))
+        time.sleep(SETTLE_S)
+        yield found
+
+
+def once(fault: str, parent: Path, others: list[Bystander]) -> Round:
+    """One fault."""
+    words, seconds = FAULTS[fault]
+    with service(parent, "culprit") as culprit:
         with program(culprit, *words) as (_, began_ns):
             stopped = await_cgroup(culprit, "frozen 1", "populated 0", seconds=seconds)
             ms = (time.monotonic_ns() - began_ns) / 1e6 if stopped else 0.0
             lost_mib = int((culprit / "memory.peak").read_text()) / MIB
             by_kernel = "oom_kill 0" not in (culprit / "memory.events").read_text()
-        harmed = sum(process.poll() is not None for process, _ in started)
-        harmed += sum("frozen 1" in (place / "cgroup.events").read_text() for place in places)
+        harmed = sum(each.harmed for each in others)
     return Round(ms, lost_mib, by_kernel, harmed)
 
 

@@ -13,6 +13,8 @@ class Options:
     """Reflexes, runs or rounds, whatever is counted."""
     seconds: int = 0
     """Length of what takes time."""
+    only: tuple[str, ...] = ()
+    """Of those that are compared, just these; all without any."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import pytest
 from kubernetes_validate.utils import ValidationError
 from kubernetes_validate.utils import validate as kubernetes_validate
 
+from controlplane.arc.privileges import FOR_CHILDREN, KEPT
 from controlplane.cli import run
 from controlplane.link.account import FALLBACK_ID
 from controlplane.link.config import Config
@@ -199,6 +200,7 @@ def test_nothing_is_granted_that_has_no_reason(parts: tuple[str, ...]) -> None:
     context = container(rendered(*parts))["securityContext"]
     assert (context["privileged"], context["readOnlyRootFilesystem"]) == (False, True)
     assert context["capabilities"]["drop"] == ["ALL"]
+    assert set(context["capabilities"]["add"]) == {each.name for each in (*KEPT, *FOR_CHILDREN)}
     assert [
         name for name in context["capabilities"]["add"] if f"`{name}`" not in page.split("## Sizing")[0]
     ] == []

@@ -18,6 +18,7 @@ import pytest
 
 from controlplane.arc.daemon import Arc
 from controlplane.arc.kernel.cgroups import find_mount
+from controlplane.arc.reflex.agenda import OVER
 from controlplane.arc.reflex.journal import read_records
 from controlplane.link.config import Config
 from controlplane.link.frames import Stream
@@ -190,6 +191,11 @@ class Turned:
             offset = page.next_offset
             if not offset:
                 return
+
+    def due(self) -> list[int]:
+        """What is due of reflexes; that a storm may be over comes later than all of that."""
+        engine = self.arc.engine
+        return [due.what for due in engine._agenda if due.what != OVER and not engine._is_stale(due)]
 
     def turn_until(self, true: Callable[[], bool], seconds: float = 10) -> None:
         """Let it react until something is so."""

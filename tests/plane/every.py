@@ -68,6 +68,8 @@ _WARNED = (
 
 EVERY: tuple[Record, ...] = (
     _FOUND,
+    msgspec.structs.replace(told.repeated(), path=_PATH),
+    msgspec.structs.replace(told.repeated(), cgroup=0, path="", stream="8:0 write"),
     told.evidence(),
     msgspec.structs.replace(told.evidence(), suspects=(Suspect(91, "/hog", 0, "", 3),)),
     msgspec.structs.replace(told.intent(), **_PROCESS, actor="unix:admin"),

@@ -41,6 +41,7 @@ class Work(NamedTuple):
     bench: str
     rounds: int
     memory: str
+    only: str
 
     @property
     def name(self) -> str:
@@ -67,6 +68,7 @@ def prepared(kernel: Kernel, work: Work) -> Machine:
         "VM_TESTS": work.tests,
         "VM_BENCH": work.bench,
         "VM_COUNT": str(work.rounds),
+        "VM_ONLY": work.only,
     }
     return Machine(vmlinux, initramfs, environment, console, results, work.memory)
 
@@ -150,6 +152,7 @@ def main() -> int:
     parser.add_argument("--loader", choices=LOADERS, default="core", help=HELP)
     parser.add_argument("--bench", default="", choices=names(), help="a benchmark that runs instead of tests")
     parser.add_argument("--count", type=int, default=0, help="rounds of the benchmark; else its own number")
+    parser.add_argument("--only", default="", metavar="NAME,...", help="of its contestants")
     parser.add_argument("--memory", default="2G", help="of a machine")
     parser.add_argument("--jobs", type=int, default=2, help="machines at a time")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="after which a machine is ended")
@@ -159,7 +162,7 @@ def main() -> int:
         write_page()
         return 0
     OUT.mkdir(parents=True, exist_ok=True)
-    work = Work(options.loader, options.tests, options.bench, options.count, options.memory)
+    work = Work(options.loader, options.tests, options.bench, options.count, options.memory, options.only)
     try:
         if work.bench:
             compile_all()

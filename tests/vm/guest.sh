@@ -28,7 +28,7 @@ cd "$VM_REPO" || exit
 # Sizes of what a descriptor may be: the kernel's own limit for process 1 is low.
 ulimit -n 20000
 if [ -n "$VM_BENCH" ]; then
-	.venv/bin/python -m tests.vm.measure /dev/ttyS1 "$VM_BENCH" "$VM_COUNT"
+	.venv/bin/python -m tests.vm.measure /dev/ttyS1 "$VM_BENCH" "$VM_COUNT" "$VM_ONLY"
 else
 	.venv/bin/python -m tests.vm.guest /dev/ttyS1 "$VM_LOADER" "$VM_TESTS"
 fi

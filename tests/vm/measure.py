@@ -1,6 +1,6 @@
 """What runs in the guest instead of tests: one benchmark. What it prints is on the console, and told whole.
 
-`python -m tests.vm.measure PORT NAME COUNT`; a COUNT of 0 is the benchmark's own.
+`python -m tests.vm.measure PORT NAME COUNT ONLY`; a COUNT of 0 is the benchmark's own, an empty ONLY is all.
 """
 
 import subprocess
@@ -11,9 +11,9 @@ from tests.vm.guest import Port, host
 from tests.vm.results import End, Outcome, Ran
 
 
-def measured(name: str, count: str) -> Ran:
+def measured(name: str, count: str, only: str) -> Ran:
     """The benchmark from beginning to end."""
-    command = (sys.executable, "-m", "tests.bench", name, "--count", count)
+    command = (sys.executable, "-m", "tests.bench", name, "--count", count, "--only", only)
     begun, lines = time.monotonic(), []
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as bench:
         assert bench.stdout is not None
@@ -26,10 +26,10 @@ def measured(name: str, count: str) -> Ran:
 
 def main() -> None:
     """A crash of this program shows as a missing end."""
-    path, name, count = sys.argv[1:]
+    path, name, count, only = sys.argv[1:]
     port = Port(path)
     port.tell(host())
-    port.tell(measured(name, count))
+    port.tell(measured(name, count, only))
     port.tell(End(time.clock_gettime(time.CLOCK_BOOTTIME)))
 
 

@@ -30,6 +30,50 @@ def find_mount() -> str | None:
     return None
 
 
+def _told_of(pid: int | str) -> str | None:
+    """A process's cgroup as /proc tells it: from the root of our cgroup namespace."""
+    try:
+        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="surrogateescape") as file:
+            for line in file:
+                if line.startswith("0::"):
+                    return line[3:].rstrip("\n").removesuffix(" (deleted)")
+    except OSError:
+        return None
+    return None
+
+
+def _namespace_below(mount: str) -> str:
+    """The root of our cgroup namespace, as a path below the mount point; empty where both are the same.
+
+    A container has mostly a namespace of its own, while the node's whole hierarchy is mounted. Nothing tells
+    where in it we are, so it is looked for, once.
+    """
+    own = _told_of("self")
+    if own is None or not _reaches_above(mount):
+        return ""
+    pid = str(os.getpid())
+    for directory, _, files in os.walk(mount):
+        if "cgroup.procs" in files and pid in _processes_in(directory):
+            return directory.removeprefix(mount).removesuffix(own.rstrip("/"))
+    return ""
+
+
+def _reaches_above(mount: str) -> bool:
+    """Whether what is mounted begins above our namespace: mountinfo then has `/..` for its root."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        rows = (line.split(" ") for line in file)
+        return any(row[4] == mount and row[3].startswith("/..") for row in rows)
+
+
+def _processes_in(directory: str) -> list[str]:
+    """Numbers of its processes. One that is gone has none, and one for threads does not tell."""
+    try:
+        with open(f"{directory}/cgroup.procs", encoding="ascii") as file:
+            return file.read().split()
+    except OSError:
+        return []
+
+
 class Cgroups:
     """The mounted hierarchy."""
 
@@ -37,6 +81,7 @@ class Cgroups:
         self.mount = mount
         self._fd = os.open(mount, _FLAGS)
         self._handle = ctypes.create_string_buffer(_HANDLE.size)
+        self._namespace = _namespace_below(mount)
 
     def must_open(self, cgroup: int) -> int:
         """A directory descriptor of the cgroup of that id; raises OSError (ESTALE: it is gone)."""
@@ -67,14 +112,8 @@ class Cgroups:
 
     def of_process(self, pid: int) -> str | None:
         """Path of a process's cgroup; None when the process is gone."""
-        try:
-            with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="surrogateescape") as file:
-                for line in file:
-                    if line.startswith("0::"):
-                        return line[3:].rstrip("\n").removesuffix(" (deleted)")
-        except OSError:
-            return None
-        return None
+        path = _told_of(pid)
+        return path if path is None or not self._namespace else os.path.normpath(self._namespace + path)
 
     def walk(self) -> Iterator[tuple[int, str]]:
         """(id, path) of every cgroup that exists now."""

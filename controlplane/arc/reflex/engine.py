@@ -15,7 +15,7 @@ from controlplane.arc.kernel.events import Event
 from controlplane.arc.monitor.streams import Place
 from controlplane.arc.monitor.tests import Test, is_open
 from controlplane.arc.reflex.acts import AbsentError, Act
-from controlplane.arc.reflex.agenda import ASK, QUIET, STEP, UNDO, Agenda, Due
+from controlplane.arc.reflex.agenda import ASK, OVER, QUIET, STEP, UNDO, Agenda, Due
 from controlplane.arc.reflex.by_child import ByChild
 from controlplane.arc.reflex.effects import Effects, must_are_set
 from controlplane.arc.reflex.guards import Guards
@@ -25,6 +25,7 @@ from controlplane.arc.reflex.jobs import Doing, Jobs
 from controlplane.arc.reflex.journal import Journal
 from controlplane.arc.reflex.latency import LatencyHistogram
 from controlplane.arc.reflex.plans import Acts, Plan, Rung, plan_for
+from controlplane.arc.reflex.storms import Storms
 from controlplane.arc.reflex.tallies import Tallies
 from controlplane.arc.reflex.telling import (
     Evidence,
@@ -66,6 +67,7 @@ class Engine:
         self._put_off: deque[tuple[Reflex, Rung]] = deque(maxlen=MAX_PUT_OFF)
         """Steps that still lack certainty or confirmation, or are taken only when nothing was lost."""
         self._effects = Effects(journal, self._agenda)
+        self.storms = Storms(journal, self._agenda)
         self.unfelt: AbstractSet[str] = frozenset()
         """Signals of which nothing is told for now: that they are quiet means nothing."""
         self.breaker = guards.breaker
@@ -132,6 +134,7 @@ class Engine:
             self._agenda.must_add(event.time_ns + rung.step.after_ns, STEP, reflex, rung)
         if plan.quiet_ns:
             self._agenda.must_add(event.time_ns + plan.quiet_ns, QUIET, reflex)
+        self.storms.must_follow(reflex)
 
     def take(self, reflex: Reflex, rung: Rung) -> None:
         """A step that somebody has asked for, now."""
@@ -289,7 +292,7 @@ class Engine:
             return due.reflex.ended
         if due.what == UNDO:
             return due.span_id not in self.holdings
-        return due.reflex.pending != due.span_id
+        return due.what != OVER and due.reflex.pending != due.span_id
 
     def run_due(self, now_ns: int) -> None:
         """Take the steps and undos whose time has come, and steps put off that now lack nothing."""
@@ -308,6 +311,8 @@ class Engine:
             self._undo(due.span_id, "timer")
         elif due.what == QUIET:
             self._calm(reflex, now_ns)
+        elif due.what == OVER:
+            self.storms.look(reflex, now_ns)
         elif due.what == ASK:
             held = self.holdings.get(due.span_id)
             if self._effects.ask(due, held.intent.changes if held else ()):

@@ -42,7 +42,7 @@ class Reflex:
 
     __slots__ = (
         *("actor", "decided_ns", "ended", "event_ns", "evidence", "finding", "gathering", "late", "pending"),
-        *("root", "rule", "test", "thawed_ns", "trace_id", "until_ns", "victim", "waiting"),
+        *("place", "root", "rule", "test", "thawed_ns", "trace_id", "until_ns", "victim", "waiting"),
     )
 
     def __init__(
@@ -58,6 +58,8 @@ class Reflex:
         self.rule = rule
         self.victim = victim
         self.evidence: Evidence | None = evidence
+        self.place = evidence.place
+        """Where it was felt."""
         self.test = evidence.test
         self.until_ns = evidence.test.quiet_until_ns
         """Then the stream's next reflex may begin."""

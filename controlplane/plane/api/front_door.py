@@ -19,7 +19,7 @@ from controlplane.link.records import Call
 from controlplane.plane.api import in_time
 from controlplane.plane.api.allowance import Allowance
 from controlplane.plane.api.audit import Audit
-from controlplane.plane.api.errors import ApiError, explained
+from controlplane.plane.api.errors import REQUEST_ID, ApiError, Reason, explained
 from controlplane.plane.api.identities import Caller, Context, Identify, StrangerError
 from controlplane.plane.api.summary import shortened, summary
 from controlplane.wire.methods import Role
@@ -27,7 +27,6 @@ from controlplane.wire.methods import Role
 Handler = Any
 """A grpc.RpcMethodHandler whose methods are coroutines; the stubs describe only the blocking kind."""
 Message = Any
-REQUEST_ID = "request-id"
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +96,7 @@ class FrontDoor(grpc.aio.ServerInterceptor):
         try:
             caller = self._identify(context)
         except StrangerError as error:
-            refused = ApiError(grpc.StatusCode.UNAUTHENTICATED, str(error))
+            refused = ApiError(grpc.StatusCode.UNAUTHENTICATED, str(error), reason=Reason.STRANGER)
             call = replace(call, identity=shortened(error.identity))
         else:
             found = self._refusal(caller, path)
@@ -111,13 +110,23 @@ class FrontDoor(grpc.aio.ServerInterceptor):
     def _refusal(self, caller: Caller, path: str) -> ApiError | None:
         role = self._roles.get(path)
         if caller.role is None:
-            return ApiError(grpc.StatusCode.PERMISSION_DENIED, "the daemon does not know you")
+            return ApiError(
+                grpc.StatusCode.PERMISSION_DENIED,
+                "the daemon does not know you",
+                reason=Reason.NOT_IN_THE_TABLE,
+            )
         if not path:
             return ApiError(grpc.StatusCode.UNIMPLEMENTED, "there is no such method")
         if role is None:
-            return ApiError(grpc.StatusCode.PERMISSION_DENIED, "nobody may call this method")
+            return ApiError(
+                grpc.StatusCode.PERMISSION_DENIED, "nobody may call this method", reason=Reason.METHOD_CLOSED
+            )
         if caller.role < role:
-            return ApiError(grpc.StatusCode.PERMISSION_DENIED, f"this needs the role {role.name.lower()}")
+            return ApiError(
+                grpc.StatusCode.PERMISSION_DENIED,
+                f"this needs the role {role.name.lower()}",
+                reason=Reason.ROLE_TOO_LOW,
+            )
         exceeded = self._allowance.exceeded(caller.identity, changes=role > Role.VIEWER)
         return ApiError(grpc.StatusCode.RESOURCE_EXHAUSTED, exceeded) if exceeded else None
 
@@ -170,4 +179,4 @@ async def _abort(context: Context, error: Exception, call: Call) -> None:
     if answer is None:
         log.error("request %s, %s", call.request_id, call.method, exc_info=error)
         answer = ApiError(grpc.StatusCode.INTERNAL, f"internal error, logged as {call.request_id}")
-    await in_time.abort(context, answer, (REQUEST_ID, call.request_id))
+    await in_time.abort(context, answer, call.request_id)

@@ -11,7 +11,7 @@ from typing import Any, Final
 import grpc
 from google.protobuf.message import DecodeError
 
-from controlplane.plane.api.errors import ApiError
+from controlplane.plane.api.errors import REQUEST_ID, ApiError
 from controlplane.plane.api.identities import Context
 
 REQUEST_S: Final = 5.0
@@ -61,11 +61,12 @@ async def write(responses: AsyncGenerator[Message, None], context: Context) -> N
                 await responses.athrow(StalledError())
 
 
-async def abort(context: Context, error: ApiError, *metadata: tuple[str, str | bytes]) -> None:
+async def abort(context: Context, error: ApiError, request_id: str = "") -> None:
     """Ends the call with that status; does not return. A client that takes no status is left without one."""
+    named = ((REQUEST_ID, request_id),) if request_id else ()
     try:
         async with asyncio.timeout(STATUS_S):
-            await context.abort(error.code, error.message, (*metadata, *error.metadata()))
+            await context.abort(error.code, error.message, (*named, *error.metadata(request_id)))
     except TimeoutError:
         raise asyncio.CancelledError from None
 

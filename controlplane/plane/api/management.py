@@ -16,11 +16,12 @@ from controlplane.link.config import Mode
 from controlplane.link.signals import BY_NAME, Known
 from controlplane.plane.api import by_hand, convert
 from controlplane.plane.api.aio_server import Handlers
-from controlplane.plane.api.errors import ApiError, bad_field
+from controlplane.plane.api.errors import ApiError, Reason, bad_field
 from controlplane.plane.api.explain import explanation
 from controlplane.plane.api.front_door import CALLER
 from controlplane.plane.api.identities import Context
 from controlplane.plane.api.in_time import StalledError
+from controlplane.plane.api.summary import shortened
 from controlplane.plane.arc import Arc
 from controlplane.plane.story import (
     MAX_REFLEXES,
@@ -41,6 +42,8 @@ NOT_KEPT = (
     f"no reflex of this trace is among the last {MAX_REFLEXES:,}, which are kept; "
     "older ones are where the logs are exported to"
 )
+MAX_NAME = 63
+"""Of a policy, as `faults` has it."""
 T = TypeVar("T")
 
 
@@ -105,6 +108,7 @@ class Management:
         """Has the arc take a rule out of force."""
         if not request.name:
             raise bad_field("name", "which policy is not said")
+        check_name("name", request.name)
         await self._do(lambda id_: frames.DeleteRule(id=id_, name=request.name, actor=_actor()))
         return pb.DeletePolicyResponse()
 
@@ -113,6 +117,7 @@ class Management:
         mode = MODE_NAMES.get(request.mode)
         if mode is None:
             raise bad_field("mode", "the mode is one of off, observe and enforce")
+        check_name("policy", request.policy)
         await self._do(lambda id_: frames.SetMode(id=id_, mode=mode, rule=request.policy, actor=_actor()))
         return pb.SetModeResponse()
 
@@ -166,7 +171,9 @@ class Management:
         step = by_hand.step_in(request)
         if step.act in rules.IRREVERSIBLE and not request.dry_run and CALLER.get().role != Role.ADMIN:
             raise ApiError(
-                grpc.StatusCode.PERMISSION_DENIED, f"{step.act} cannot be undone: it needs the role admin"
+                grpc.StatusCode.PERMISSION_DENIED,
+                f"{step.act} cannot be undone: it needs the role admin",
+                reason=Reason.ROLE_TOO_LOW,
             )
         parent = by_hand.parent_in(context.invocation_metadata() or ())
         answer = await self._arc.ask_for(
@@ -199,6 +206,7 @@ class Management:
         """Has the arc close a breaker."""
         if not request.node and not request.policy:
             raise bad_field("whose", "say whose breaker: a policy's or the node's")
+        check_name("policy", request.policy)
         rule = "" if request.node else request.policy
         await self._do(lambda id_: frames.CloseBreaker(id=id_, rule=rule, actor=_actor()))
         return pb.CloseBreakerResponse()
@@ -226,7 +234,13 @@ def handlers(servicer: Management) -> Handlers:
 
 
 def _actor() -> str:
-    return CALLER.get().identity
+    return shortened(CALLER.get().identity)
+
+
+def check_name(field: str, name: str) -> None:
+    """Raises ApiError for what no policy can be called."""
+    if len(name) > MAX_NAME:
+        raise bad_field(field, f"a policy's name has at most {MAX_NAME} characters")
 
 
 def page_size(asked: int) -> int:

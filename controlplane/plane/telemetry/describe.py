@@ -51,6 +51,8 @@ def describe(record: records.Record, wall_offset_ns: int) -> Event:
             return _refused(record)
         case records.Evidence():
             return _evidence(record)
+        case records.Repeated():
+            return _repeated(record)
         case records.Lost() | records.Notice() | records.Audit():
             return _of_the_daemon(record)
         case _:
@@ -207,6 +209,21 @@ def _evidence(record: records.Evidence) -> Event:
     return _told(record, events.EVIDENCE, "info", body, attributes)
 
 
+def _repeated(record: records.Repeated) -> Event:
+    where = record.path or record.stream
+    seconds = record.lasted_ns / 1e9
+    body = f"{record.rule}: {record.signal} in {where} fired {record.repeats} times more, for {seconds:.3g} s"
+    attributes: dict[str, Value] = {
+        events.SIGNAL: record.signal,
+        events.REPEATS: record.repeats,
+        events.LASTED_NS: record.lasted_ns,
+        **_cgroup(record.path, record.cgroup),
+    }
+    if record.stream:
+        attributes[events.STREAM] = record.stream
+    return _told(record, events.REPEATED, "warn", body, attributes)
+
+
 def _of_the_daemon(record: records.Lost | records.Notice | records.Audit) -> Event:
     """What belongs to no reflex."""
     match record:
@@ -262,6 +279,7 @@ _InRule = (
     | records.Undo
     | records.GuardRefused
     | records.Evidence
+    | records.Repeated
 )
 
 

@@ -43,7 +43,8 @@ effect share the span of their intent, an undo is its child. Log records have no
 was asked for over the API goes on with the trace of the call, and its finding has a parent, too.
 
 **Storms.** A stream tells one finding a cooldown, a minute unless its policy says otherwise, never less than
-20 ms; the next one says in `{events.REPEATS}` how many records fired in between.
+20 ms; the next one says in `{events.REPEATS}` how many records fired in between. Where none has come five
+seconds after the cooldown, the storm is over, and `{events.REPEATED}` says it.
 
 **Repeats.** A record may be sent again after a crash or an unanswered request, always with the same
 `{events.LOG_RECORD_UID}`.

@@ -26,7 +26,7 @@ def test_a_flood_is_refused_and_counted() -> None:
     refused = sum(isinstance(answer, Refused) and answer.reason == "busy" for answer in answers)
     assert refused > BURST
     assert len(journal) < BURST * 2
-    auditing._credit = 1
+    auditing._pace._credit = 1
     auditing.tell(Audited(id=1, call=CALL))
     dropped = [record for record in journal if isinstance(record, Notice)]
     assert sum(int(record.attributes["count"]) for record in dropped) == refused

@@ -1,6 +1,7 @@
 """Every RPC, over a real socket, against a link that speaks real frames."""
 
 import itertools
+import re
 from typing import Any
 
 import msgspec
@@ -104,6 +105,8 @@ def test_a_page_of_negative_size(client: Client) -> None:
     with pytest.raises(InvalidError) as caught:
         client._call("ListStreams", pb.ListStreamsRequest(page_size=-1), pb.ListStreamsResponse)
     assert list(caught.value.fields) == ["page_size"]
+    assert caught.value.reason == "BAD_FIELD"
+    assert re.fullmatch("[0-9a-f]{16}", caught.value.request_id)
 
 
 def test_apply_policy(client: Client, plane: Served) -> None:
@@ -294,3 +297,14 @@ def test_explain_what_begins_alike(client: Client, plane: Served) -> None:
     with pytest.raises(InvalidError, match="more digits"):
         client.explain(told.TRACE.hex()[:4])
     assert client.explain(told.TRACE.hex()[:6]).reflex.trace_id == told.TRACE.hex()
+
+
+def test_a_name_that_no_policy_can_have(client: Client) -> None:
+    long = "x" * 64
+    for call in (
+        lambda: client.delete(long),
+        lambda: client.set_mode(pb.MODE_OBSERVE, long),
+        lambda: client.close_breaker(long),
+    ):
+        with pytest.raises(InvalidError, match="at most 63"):
+            call()
