@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from controlplane.arc.kernel.descriptors import closed_with
 from controlplane.arc.loop import Loop
 from controlplane.link.config import Config
 from controlplane.link.frames import ENCODER, Closing
@@ -89,7 +90,7 @@ class Plane:
         self._loop = loop
         self._signals = signals
         self._doorbell = doorbell
-        self._config = os.memfd_create("config")
+        self._config = closed_with(self, os.memfd_create("config"))
         os.write(self._config, msgspec.msgpack.encode(config))
         self._received = received
         self._clock = clock

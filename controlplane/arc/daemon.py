@@ -18,7 +18,7 @@ from controlplane.arc.feeling import Feeling
 from controlplane.arc.guarding import Guarding
 from controlplane.arc.kernel.cgroups import Cgroups, find_mount
 from controlplane.arc.kernel.denials import Denials
-from controlplane.arc.kernel.descriptors import Timer, WallClock, open_signals, read_signal
+from controlplane.arc.kernel.descriptors import Timer, WallClock, closed_with, open_signals, read_signal
 from controlplane.arc.kernel.events import COUNT_STREAM, STREAM_KEY, VALUE_STREAM
 from controlplane.arc.kernel.links import Links
 from controlplane.arc.kernel.psi import Psi
@@ -72,7 +72,8 @@ class Arc:
         self._folder = RuntimeFolder(boot.config)
         self._sensors = Sensors(loader=boot.config.loader, own=boot.sensors)
         self._known_signals = {signal.name: signal for signal in self._sensors.signals}
-        self._signals_fd = write_signals(signal for sensor in boot.sensors for signal in sensor.signals)
+        signals_fd = write_signals(signal for sensor in boot.sensors for signal in sensor.signals)
+        self._signals_fd = closed_with(self, signals_fd)
         mount = find_mount()
         if mount is None:
             raise OSError("no cgroup2 hierarchy is mounted")
@@ -110,7 +111,7 @@ class Arc:
         self.loop.add(self._timer.fd, self._timer.expired)
         self._errands = Errands(self.loop, Finishing(self.engine, self.journal), boot.config.state_dir)
         self.loop.add(self._wall_clock.fd, self._clock_set)
-        self._doorbell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._doorbell = closed_with(self, os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
         self._plane = Plane(
             *(self.loop, self._doorbell, boot.config, self._signals_fd, self._received, time.monotonic_ns)
         )

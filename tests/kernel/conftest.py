@@ -4,6 +4,7 @@ The arc runs in the test's process without plane and without real-time, so that 
 events in the arc's own epoll. Every rule is scoped to cgroups that the test made.
 """
 
+import gc
 import itertools
 import os
 import signal
@@ -238,6 +239,8 @@ def turn(tmp_path: Path) -> Iterator[Callable[..., Turned]]:
     yield start
     for each in running:
         each.stop()
+    running.clear()
+    gc.collect()  # its parts know one another
 
 
 def fork_rule(cgroup: TestCgroup, *ladder: Step, **changes: object) -> Rule:
