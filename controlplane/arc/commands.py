@@ -24,6 +24,7 @@ from controlplane.link.frames import (
     CloseBreaker,
     Command,
     DeleteRule,
+    Diagnosed,
     Done,
     GetStatus,
     ListRules,
@@ -87,7 +88,7 @@ class Commands:
                 return Done(changed=int(self._journal.moved(command.segment)))
             case Trigger():
                 return self._triggering.answer(command)
-            case Audited() | Noticed():
+            case Audited() | Noticed() | Diagnosed():
                 return self._auditing.tell(command)
             case _:
                 return self._change(command)

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Final
 
 from controlplane import __version__
@@ -276,15 +277,10 @@ class Arc:
             self._plane.must_send(ENCODER.encode(Changed(health)))
 
     def _watch_policies(self) -> None:
-        config = self._config
-        try:
-            self._policies = PolicyFolder(
-                *(self.loop, config.policies, self._signals_fd, self._reloaded),
-                defaults=config.default_policies,
-            )
-        except FileNotFoundError:
-            # The default table alone: the launcher has refused any other missing folder.
-            self._policies = None
+        # Without it, the default table alone: the launcher has refused any other missing folder.
+        with suppress(FileNotFoundError):
+            watched = self.loop, self._config.policies, self._signals_fd, self._reloaded
+            self._policies = PolicyFolder(*watched, defaults=self._config.default_policies)
 
     def _adapted(self, place: Place, number: int) -> None:
         name = next(name for name, each in self._sensors.numbers.items() if each == number)
@@ -392,6 +388,9 @@ class Arc:
         self._settle(0)
         self._plane.finish()
         self._baselines.save()
+        self._encoding.close()
+        if self._policies is not None:
+            self._policies.close()
         for source in self._sources:
             source.close()
         self._sensors.close()

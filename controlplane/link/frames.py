@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from controlplane.link.config import Mode
-from controlplane.link.records import Call, Change, Short
+from controlplane.link.records import Call, Change, Said, Short
 from controlplane.link.rules import Allowance, Rule, Step
 
 MAX_FRAME = 64 * 1024
@@ -114,6 +114,12 @@ class Noticed(_Command, frozen=True, kw_only=True):
     text: Annotated[str, Meta(max_length=1024)]
 
 
+class Diagnosed(_Command, frozen=True, kw_only=True):
+    """Journal a line of the plane's log."""
+
+    said: Said
+
+
 Command = (
     GetStatus
     | Ping
@@ -128,6 +134,7 @@ Command = (
     | SegmentMoved
     | Audited
     | Noticed
+    | Diagnosed
 )
 
 

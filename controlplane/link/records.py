@@ -25,6 +25,9 @@ the kernel has no such control for this victim, as where a cgroup2 controller is
 events of the policy's sensors were lost lately, so what is known is not all there was."""
 
 
+Severity = Literal["debug", "info", "warn", "error"]
+
+
 class _Record(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     time_ns: int
     """When it happened: the kernel event's own time where there is one."""
@@ -250,10 +253,13 @@ class Notice(_Record, frozen=True, kw_only=True):
 
     name: str
     """Event name without the `reflexarc.` prefix, e.g. `arc.armed`."""
-    severity: Literal["debug", "info", "warn", "error"] = "info"
+    severity: Severity = "info"
     text: str = ""
     attributes: dict[str, str | int | float | bool] = {}
 
+
+MAX_TRACE = 2000
+"""Characters of a stack trace."""
 
 Short = Annotated[str, Meta(max_length=256)]
 """So much of one text; the plane cuts what is longer."""
@@ -287,8 +293,38 @@ class Audit(_Record, frozen=True, kw_only=True):
     call: Call
 
 
+class Said(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of the plane's own log."""
+
+    severity: Severity
+    logger: Short
+    """Part of the plane."""
+    text: Annotated[str, Meta(max_length=1024)]
+    error: Short = ""
+    """Type of the exception, empty where there was none."""
+    message: Annotated[str, Meta(max_length=1024)] = ""
+    trace: Annotated[str, Meta(max_length=MAX_TRACE)] = ""
+
+
+class Diagnostic(_Record, frozen=True, kw_only=True):
+    """The plane about itself, as the plane says."""
+
+    said: Said
+
+
 Record = (
-    Finding | Intent | Outcome | Effect | Undo | GuardRefused | Evidence | Repeated | Lost | Notice | Audit
+    Finding
+    | Intent
+    | Outcome
+    | Effect
+    | Undo
+    | GuardRefused
+    | Evidence
+    | Repeated
+    | Lost
+    | Notice
+    | Audit
+    | Diagnostic
 )
 
 DECODER: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)

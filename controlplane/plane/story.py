@@ -119,7 +119,7 @@ class Story:
         is for the logs alone: whoever may look need not know; and so is how long a storm went on.
         """
         match record:
-            case records.Intent(carried=True) | records.Audit() | records.Repeated():
+            case records.Intent(carried=True) | records.Audit() | records.Repeated() | records.Diagnostic():
                 return
             case records.Evidence(trace_id=trace_id):
                 self._reflex(trace_id).evidence = records.ENCODER.encode(record)

@@ -5,7 +5,6 @@ its connections end with it. A process of its own, so that it takes nothing from
 """
 
 import random
-import select
 import socket
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import Final
 
+from tests.readable import readable
 from tests.unit.plane.api import raw_http2
 from tests.unit.plane.api.raw_http2 import CONTINUATION, END_HEADERS, HEADERS, RST_STREAM, frame
 
@@ -199,7 +199,7 @@ def attack(name: str, where: str, method: str, amount: str) -> None:
         sys.stdout.write("begun\n")
         sys.stdout.flush()
         for _ in steps:
-            if select.select([sys.stdin], [], [], 0)[0]:
+            if readable(sys.stdin.fileno(), 0):
                 return
         sys.stdin.read()
 

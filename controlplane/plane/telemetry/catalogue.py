@@ -267,10 +267,16 @@ EVENTS: Final = (
     EventKind(
         events.DIAGNOSTIC,
         "DEBUG to ERROR",
-        "the plane about itself; in console, file and systemd's journal, not exported",
+        "the plane about itself, from `--log-level` on",
         (
             *(events.LOGGER, events.EXCEPTION_TYPE, events.EXCEPTION_MESSAGE),
             events.EXCEPTION_STACKTRACE,
         ),
+    ),
+    EventKind(
+        events.DIAGNOSTICS_DROPPED,
+        "WARN",
+        "the plane had too much to say of itself to journal it all",
+        (events.COUNT,),
     ),
 )

@@ -53,7 +53,7 @@ def describe(record: records.Record, wall_offset_ns: int) -> Event:
             return _evidence(record)
         case records.Repeated():
             return _repeated(record)
-        case records.Lost() | records.Notice() | records.Audit():
+        case records.Lost() | records.Notice() | records.Audit() | records.Diagnostic():
             return _of_the_daemon(record)
         case _:
             assert_never(record)
@@ -224,7 +224,9 @@ def _repeated(record: records.Repeated) -> Event:
     return _told(record, events.REPEATED, "warn", body, attributes)
 
 
-def _of_the_daemon(record: records.Lost | records.Notice | records.Audit) -> Event:
+def _of_the_daemon(
+    record: records.Lost | records.Notice | records.Audit | records.Diagnostic,
+) -> Event:
     """What belongs to no reflex."""
     match record:
         case records.Lost():
@@ -235,8 +237,22 @@ def _of_the_daemon(record: records.Lost | records.Notice | records.Audit) -> Eve
             return Event(events.PREFIX + record.name, record.severity, text, named)
         case records.Audit(call=call):
             return _audit(call)
+        case records.Diagnostic(said=said):
+            return describe_said(said)
         case _:
             assert_never(record)
+
+
+def describe_said(said: records.Said) -> Event:
+    """A line of the plane's log."""
+    attributes: dict[str, Value] = {events.LOGGER: said.logger}
+    if said.error:
+        attributes |= {
+            events.EXCEPTION_TYPE: said.error,
+            events.EXCEPTION_MESSAGE: said.message,
+            events.EXCEPTION_STACKTRACE: said.trace,
+        }
+    return Event(events.DIAGNOSTIC, said.severity, said.text, attributes)
 
 
 def _lost(record: records.Lost) -> Event:

@@ -25,6 +25,7 @@ AUDIT: Final = "reflexarc.audit"
 JOURNAL_DROPPED: Final = "reflexarc.journal.dropped"
 JOURNAL_UNDECODABLE: Final = "reflexarc.journal.undecodable"
 DIAGNOSTIC: Final = "reflexarc.plane.diagnostic"
+DIAGNOSTICS_DROPPED: Final = "reflexarc.plane.diagnostics_dropped"
 
 # of the daemon's own life: what the arc calls `arc.armed` is `reflexarc.arc.armed` here
 ARC_ARMED: Final = "reflexarc.arc.armed"
