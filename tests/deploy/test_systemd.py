@@ -1,4 +1,4 @@
-"""The unit and what goes with it, by systemd's own tools; tests/kernel/test_supervised.py starts what it leaves."""
+"""The unit and its files, by systemd's own tools. What it leaves is tried in test_supervised.py."""
 
 import re
 import shutil
