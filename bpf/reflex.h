@@ -82,7 +82,7 @@ static __always_inline u32 kill_current(struct placed *policy, u32 at, struct ta
 static __always_inline u32 deny_cgroup(struct placed *policy, u64 cgroup, struct task_struct *task)
 {
 	struct denial_key key = {};
-	u64 none = 0;
+	struct denial none = {};
 	long error;
 
 	/* The root has nothing above it. */
@@ -225,7 +225,10 @@ static __attribute__((noinline)) int consider(u32 at, u32 signal, u64 value, u64
 		count(COUNTER_LOST_STREAMS, 1);
 		return 0;
 	}
-	if (fires(policy, standing, signal, value, cgroup, now) && begins(policy, standing, now))
+	if (!fires(policy, standing, signal, value, cgroup, now))
+		return 0;
+	standing->fired_ns = now;
+	if (begins(policy, standing, now))
 		act(policy, at, standing, signal, value, cgroup, task, now);
 	return 0;
 }

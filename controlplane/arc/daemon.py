@@ -48,6 +48,7 @@ from controlplane.arc.rulebook import RuleBook
 from controlplane.arc.runtime import RuntimeFolder
 from controlplane.arc.self_budget import SelfBudget
 from controlplane.arc.supervisor import Supervisor
+from controlplane.arc.timing import Timing
 from controlplane.arc.triggering import Triggering
 from controlplane.link.config import Config
 from controlplane.link.frames import COMMANDS, ENCODER, Changed, Reply, Status
@@ -67,8 +68,7 @@ class Arc:
     """One daemon: made, armed, turning, stopped."""
 
     def __init__(self, boot: Boot) -> None:
-        self._started_ns = time.monotonic_ns()
-        self._armed_ns = 0
+        self._started_ns, self._armed_ns = time.monotonic_ns(), 0
         self._config: Config = boot.config
         self._folder = RuntimeFolder(boot.config)
         self._sensors = Sensors(loader=boot.config.loader, own=boot.sensors)
@@ -124,9 +124,9 @@ class Arc:
         self._gathering = Gathering(
             *(self.engine.held, self._monitor, self._streams.of, self.journal.must_append, breathe)
         )
-        share, records = boot.config.self_budget, self._feeling.records
-        self._self_budget = SelfBudget(share, self._sensors, records, self._notice)
-        self.engine.unfelt = self._sensors.unfelt
+        timing = Timing(self.loop, self._feeling)
+        self._self_budget = SelfBudget(boot.config.self_budget, self._sensors, timing, self._notice)
+        self.engine.unfelt, self.engine.last_denied = self._sensors.unfelt, self._denials.last
         self._commands = self._make_commands()
         self._policies: PolicyFolder | None = None
         self._supervisor = Supervisor(os.environ)
@@ -330,8 +330,7 @@ class Arc:
     def status(self) -> Status:
         """One snapshot."""
         self._losses.look()
-        engine = self.engine
-        now = time.monotonic_ns()
+        engine, now = self.engine, time.monotonic_ns()
         return Status(
             version=__version__,
             pid=os.getpid(),

@@ -1,4 +1,4 @@
-"""The unit and what goes with it, by systemd's own tools; tests/systemd runs it."""
+"""The unit and its files, by systemd's own tools. What it leaves is tried in test_supervised.py."""
 
 import re
 import shutil

@@ -24,6 +24,7 @@ from controlplane.arc.reflex.identities import Identities
 from controlplane.arc.reflex.jobs import Doing, Jobs
 from controlplane.arc.reflex.journal import Journal
 from controlplane.arc.reflex.latency import LatencyHistogram
+from controlplane.arc.reflex.modes import weaker
 from controlplane.arc.reflex.plans import Acts, Plan, Rung, plan_for
 from controlplane.arc.reflex.storms import Storms
 from controlplane.arc.reflex.tallies import Tallies
@@ -42,7 +43,6 @@ from controlplane.link.signals import BY_NAME, Known
 
 MAX_PUT_OFF: Final = 64
 """Looked through at each wake-up: some 50 us at most. Beyond it the oldest are given up."""
-_RANK: Final[Mapping[Mode, int]] = {"off": 0, "observe": 1, "enforce": 2}
 
 
 class Engine:
@@ -70,6 +70,8 @@ class Engine:
         self.storms = Storms(journal, self._agenda)
         self.unfelt: AbstractSet[str] = frozenset()
         """Signals of which nothing is told for now: that they are quiet means nothing."""
+        self.last_denied: Callable[[int, str], int] = lambda _cgroup, _what: 0
+        """When the kernel last denied something to a cgroup, 0 when never."""
         self.breaker = guards.breaker
         self.holdings = holdings
         self.jobs = Jobs()
@@ -333,13 +335,22 @@ class Engine:
         self._end(reflex, "quiet")
 
     def _quiet_since(self, reflex: Reflex, now_ns: int) -> int:
-        """A frozen victim is quiet in any case, and so is a signal that is not felt: neither counts."""
+        """A frozen victim is quiet in any case, and so is a signal that is not felt: neither counts.
+
+        Who is denied something and goes on trying is not quiet.
+        """
         if reflex.rule.signal in self.unfelt or is_open(reflex.test):
             return now_ns
+        last_ns = max(reflex.test.fired_ns, reflex.thawed_ns)
         for held in self.holdings.all():
-            if held.reflex is reflex and held.act.name == "freeze":
+            if held.reflex is not reflex:
+                continue
+            if held.act.name == "freeze":
                 return max(now_ns, held.intent.until_ns)
-        return max(reflex.test.fired_ns, reflex.thawed_ns)
+            if held.act.name == "deny":
+                denied = (self.last_denied(reflex.victim.cgroup, each.what) for each in held.intent.changes)
+                last_ns = max(last_ns, *denied)
+        return last_ns
 
     def _reconsider(self, reflex: Reflex, rung: Rung, now_ns: int) -> None:
         """A step that was put off: take it, wait on, or once the next reflex may begin, give it up."""
@@ -387,8 +398,3 @@ class Engine:
 
         self.end_where(stops)
         self.undo_where(lambda held: stops(held.reflex), reason)
-
-
-def weaker(one: Mode, other: Mode) -> Mode:
-    """The mode that allows less."""
-    return one if _RANK[one] <= _RANK[other] else other
