@@ -13,6 +13,7 @@ PYTHON ?= /usr/bin/python3
 NAME ?=
 KERNEL ?=
 LOADER ?= core
+SECONDS ?= 60
 VARIANT ?= core
 # Of these the image has Debian's build, which shares one OpenSSL with the interpreter.
 DEBIANS := cryptography cffi pycparser
@@ -33,7 +34,7 @@ IMAGE_PACKAGES := buildah crun runc podman fuse-overlayfs mmdebstrap uidmap zstd
 KEY = { sed '/^\[tool.ruff\]/Q' pyproject.toml; cat setup.py; echo '$(CURDIR)'; readlink -f '$(PYTHON)'; } | sha256sum | cut -c1-16
 READY := .venv/.ready-$(shell $(KEY))
 
-.PHONY: help setup run test demo lint format bench vm image lock kernels table proto events clean packages objects tools
+.PHONY: help setup run test fuzz demo lint format bench vm image lock kernels table proto events clean packages objects tools
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | column -t -s'|'
@@ -56,6 +57,9 @@ run: setup ## start the daemon in observe mode and show live what it feels (root
 
 test: setup tools ## all tests that can run here; as root also those on the kernel
 	@.venv/bin/python -m pytest
+
+fuzz: setup ## new bytes for frames, journals, policies and requests, a minute for each test; SECONDS=600 for more
+	@.venv/bin/python -m pytest -q --timeout 0 --fuzz $(SECONDS) tests/fuzz
 
 demo: setup ## a fork storm in a cgroup of its own: felt, frozen, killed, told in microseconds (root)
 	@.venv/bin/python -m tests.demo.fork_storm

@@ -15,6 +15,7 @@ struct value_stream value_stream;
 struct odds odds;
 struct bet bet;
 struct denial_key denial_key;
+struct denial denial;
 struct placed placed;
 struct standing_key standing_key;
 struct standing standing;

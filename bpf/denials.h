@@ -13,8 +13,8 @@
 /* Levels that are looked at from a task's cgroup upwards; a bound for the verifier. */
 #define MAX_DEPTH 32
 
-/* How often each was denied; what has an entry is denied. The arc's and the kernel's. */
-MAP_HASH(denials, struct denial_key, u64, MAX_DENIALS);
+/* How often each was denied, and when last; what has an entry is denied. The arc's and the kernel's. */
+MAP_HASH(denials, struct denial_key, struct denial, MAX_DENIALS);
 
 /* The arc's own processes, as they are numbered in the first pid namespace. */
 MAP_ARRAY(own_processes, u32, OWN_PROCESSES);

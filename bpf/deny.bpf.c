@@ -20,11 +20,12 @@ struct sockaddr {
 
 KERNEL_TYPES_END
 
-static __always_inline bool refuse(struct task_struct *task, u64 *denied)
+static __always_inline bool refuse(struct task_struct *task, struct denial *denied)
 {
 	if (is_core(task))
 		return 0;
-	__sync_fetch_and_add(denied, 1);
+	__sync_fetch_and_add(&denied->times, 1);
+	denied->last_ns = bpf_ktime_get_ns();
 	return 1;
 }
 
@@ -38,7 +39,7 @@ static __always_inline bool is_denied(u32 what)
 	struct cgroup *cgroup = READ(task, cgroups, dfl_cgrp);
 	struct cgroup_subsys_state *above, *css = &cgroup->self;
 	struct denial_key key = {};
-	u64 *denied;
+	struct denial *denied;
 	u32 level;
 
 	key.what = what;

@@ -65,6 +65,7 @@
 #ifdef REFLEXARC_BCC
 /* Where sensors are compiled by bcc, every policy is carried out by the arc. */
 #define react(signal, value)
+#define value_of_current(ctx, signal, value) value_signal(ctx, signal, this_task(), value, 0)
 #else
 #include "reflex.h"
 #endif

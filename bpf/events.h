@@ -224,6 +224,7 @@ struct standing_key {
 struct standing {
 	__u64 arrival_ns;
 	__u64 quiet_until_ns;
+	__u64 fired_ns; /* last, whether or not anything was done */
 	__u32 statistic;
 	__u32 busy;
 };
@@ -238,6 +239,11 @@ struct denial_key {
 	__u64 cgroup;
 	__u32 what; /* enum denied */
 	__u32 padding;
+};
+
+struct denial {
+	__u64 times;
+	__u64 last_ns;
 };
 
 /* Places where the kernel side counts; the value map is per CPU. */

@@ -33,7 +33,7 @@ static __always_inline void end(void *ctx)
 		return;
 	stalled = bpf_ktime_get_ns() - *since;
 	DELETE(reclaiming, &thread);
-	value_signal(ctx, SIGNAL_MEMORY_RECLAIM_STALL, this_task(), stalled, 0);
+	value_of_current(ctx, SIGNAL_MEMORY_RECLAIM_STALL, stalled);
 	react(SIGNAL_MEMORY_RECLAIM_STALL, stalled);
 }
 

@@ -82,7 +82,7 @@ static __always_inline u32 kill_current(struct placed *policy, u32 at, struct ta
 static __always_inline u32 deny_cgroup(struct placed *policy, u64 cgroup, struct task_struct *task)
 {
 	struct denial_key key = {};
-	u64 none = 0;
+	struct denial none = {};
 	long error;
 
 	/* The root has nothing above it. */
@@ -225,8 +225,18 @@ static __attribute__((noinline)) int consider(u32 at, u32 signal, u64 value, u64
 		count(COUNTER_LOST_STREAMS, 1);
 		return 0;
 	}
-	if (fires(policy, standing, signal, value, cgroup, now) && begins(policy, standing, now))
+	if (!fires(policy, standing, signal, value, cgroup, now))
+		return 0;
+	standing->fired_ns = now;
+	if (begins(policy, standing, now))
 		act(policy, at, standing, signal, value, cgroup, task, now);
+	return 0;
+}
+
+/* As value_signal, in a frame of its own: with that of `consider` it would be more than a stack holds. */
+static __attribute__((noinline, unused)) int value_of_current(void *ctx, u32 signal, u64 value)
+{
+	value_signal(ctx, signal, this_task(), value, 0);
 	return 0;
 }
 

@@ -24,6 +24,6 @@ HOOK1(balance_dirty_pages, void *, wb)
 
 	if (!unit || pause <= 0)
 		return;
-	value_signal(ctx, SIGNAL_WRITEBACK_PAUSE, this_task(), pause * *unit, 0);
+	value_of_current(ctx, SIGNAL_WRITEBACK_PAUSE, pause * *unit);
 	react(SIGNAL_WRITEBACK_PAUSE, pause * *unit);
 }

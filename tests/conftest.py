@@ -13,10 +13,11 @@ KERNEL = ROOT / "tests" / "kernel"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """One option of ours."""
+    """Options of ours."""
     parser.addoption(
         "--patience", type=float, default=1, help="factor on all limits of time, for a slow machine"
     )
+    parser.addoption("--fuzz", type=float, default=0, help="seconds for each test in tests/fuzz")
 
 
 def pytest_configure(config: pytest.Config) -> None:

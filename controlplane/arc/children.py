@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from controlplane.arc.kernel.descriptors import closed_with
 from controlplane.arc.loop import Loop
 from controlplane.link.config import Config
 from controlplane.link.frames import ENCODER, Closing
@@ -25,6 +26,7 @@ MAX_BACKOFF_NS: Final = 10_000_000_000
 HEALTHY_NS: Final = 60_000_000_000
 """A plane that lived this long is restarted at once again."""
 STOP_SECONDS: Final = 6.0
+MS_PER_SECOND: Final = 1000
 LINK_BYTES: Final = 1 << 20
 FILES_A_FRAME: Final = 128
 """The kernel takes 253 at most."""
@@ -51,6 +53,13 @@ def spawn(module: str, arguments: Sequence[str], descriptors: Sequence[int]) -> 
             os.close(fd)
 
 
+def ends_within(pidfd: int, seconds: float) -> bool:
+    """Block until that process has ended; False when it did not in that time."""
+    ended = select.poll()
+    ended.register(pidfd, select.POLLIN)
+    return bool(ended.poll(seconds * MS_PER_SECOND))
+
+
 class Child:
     """A running child; `ended` is called once with its wait status."""
 
@@ -63,14 +72,21 @@ class Child:
 
     def wait(self, seconds: float) -> bool:
         """Block until it has ended; False when it did not in that time. Only while stopping."""
-        return bool(select.select([self._pidfd], [], [], seconds)[0])
+        return ends_within(self._pidfd, seconds)
 
     def exited(self) -> None:
         """It has ended: reap it."""
+        self._ended(self._reap())
+
+    def abandon(self) -> None:
+        """Kill it and reap it; nobody is told. Only while stopping."""
+        os.kill(self.pid, signal.SIGKILL)
+        self._reap()
+
+    def _reap(self) -> int:
         self._loop.remove(self._pidfd)
         os.close(self._pidfd)
-        _, status = os.waitpid(self.pid, 0)
-        self._ended(status)
+        return os.waitpid(self.pid, 0)[1]
 
 
 class Plane:
@@ -89,7 +105,7 @@ class Plane:
         self._loop = loop
         self._signals = signals
         self._doorbell = doorbell
-        self._config = os.memfd_create("config")
+        self._config = closed_with(self, os.memfd_create("config"))
         os.write(self._config, msgspec.msgpack.encode(config))
         self._received = received
         self._clock = clock

@@ -6,11 +6,12 @@ command names a file or a program.
 
 import time
 from collections.abc import Callable, Mapping
-from typing import assert_never
+from typing import Final, assert_never
 
 import msgspec
 
 from controlplane.arc.auditing import Auditing
+from controlplane.arc.pacing import Pace
 from controlplane.arc.reflex.journal import Journal
 from controlplane.arc.reflex.taking_up import TakingUp
 from controlplane.arc.rulebook import RuleBook
@@ -23,6 +24,7 @@ from controlplane.link.frames import (
     CloseBreaker,
     Command,
     DeleteRule,
+    Diagnosed,
     Done,
     GetStatus,
     ListRules,
@@ -38,7 +40,12 @@ from controlplane.link.frames import (
     UndoActs,
 )
 from controlplane.link.placing import misplaced
-from controlplane.link.rules import Rule, runs_programs, signals_of
+from controlplane.link.rules import MAX_RULES, Rule, runs_programs, signals_of
+
+CHANGES_AT_ONCE: Final = MAX_RULES
+"""All policies that there can be."""
+CHANGES_PER_S: Final = 8
+"""Each goes through all rules and streams, and is journalled."""
 
 
 class Commands:
@@ -66,6 +73,7 @@ class Commands:
         self._triggering = triggering
         self._status = status
         self._changed = changed
+        self._pace = Pace(CHANGES_AT_ONCE, CHANGES_PER_S)
 
     def answer(self, command: Command) -> Result:
         """Carry it out."""
@@ -80,12 +88,15 @@ class Commands:
                 return Done(changed=int(self._journal.moved(command.segment)))
             case Trigger():
                 return self._triggering.answer(command)
-            case Audited() | Noticed():
+            case Audited() | Noticed() | Diagnosed():
                 return self._auditing.tell(command)
             case _:
                 return self._change(command)
 
     def _change(self, command: ApplyRule | DeleteRule | SetMode | UndoActs | CloseBreaker) -> Result:
+        dry = isinstance(command, ApplyRule) and command.dry_run
+        if not dry and not self._pace.admits(time.monotonic_ns()):
+            return Refused("busy", "too many changes at once", "try again in a second")
         match command:
             case ApplyRule():
                 return self._apply(command)
@@ -118,10 +129,12 @@ class Commands:
         for signal in signals_of(command.rule):
             if signal not in self._signals:
                 return Refused("invalid", f"unknown signal {signal!r}")
+        # It comes over the link, whatever it says.
+        rule = msgspec.structs.replace(command.rule, origin="api")
+        difference = self._difference(rule)
         if command.dry_run:
-            return Done(detail=self._difference(command.rule))
-        difference = self._difference(command.rule)
-        if not self._book.apply(command.rule):
+            return Done(detail=difference)
+        if not self._book.apply(rule):
             return Refused("forbidden", "too many policies", "delete one first")
         self._changed("policy.applied", command.rule.name, command.actor)
         return Done(changed=1, detail=difference)

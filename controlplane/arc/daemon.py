@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Final
 
 from controlplane import __version__
@@ -18,7 +19,7 @@ from controlplane.arc.feeling import Feeling
 from controlplane.arc.guarding import Guarding
 from controlplane.arc.kernel.cgroups import Cgroups, find_mount
 from controlplane.arc.kernel.denials import Denials
-from controlplane.arc.kernel.descriptors import Timer, WallClock, open_signals, read_signal
+from controlplane.arc.kernel.descriptors import Timer, WallClock, closed_with, open_signals, read_signal
 from controlplane.arc.kernel.events import COUNT_STREAM, STREAM_KEY, VALUE_STREAM
 from controlplane.arc.kernel.links import Links
 from controlplane.arc.kernel.psi import Psi
@@ -47,6 +48,7 @@ from controlplane.arc.rulebook import RuleBook
 from controlplane.arc.runtime import RuntimeFolder
 from controlplane.arc.self_budget import SelfBudget
 from controlplane.arc.supervisor import Supervisor
+from controlplane.arc.timing import Timing
 from controlplane.arc.triggering import Triggering
 from controlplane.link.config import Config
 from controlplane.link.frames import COMMANDS, ENCODER, Changed, Reply, Status
@@ -66,13 +68,13 @@ class Arc:
     """One daemon: made, armed, turning, stopped."""
 
     def __init__(self, boot: Boot) -> None:
-        self._started_ns = time.monotonic_ns()
-        self._armed_ns = 0
+        self._started_ns, self._armed_ns = time.monotonic_ns(), 0
         self._config: Config = boot.config
         self._folder = RuntimeFolder(boot.config)
         self._sensors = Sensors(loader=boot.config.loader, own=boot.sensors)
         self._known_signals = {signal.name: signal for signal in self._sensors.signals}
-        self._signals_fd = write_signals(signal for sensor in boot.sensors for signal in sensor.signals)
+        signals_fd = write_signals(signal for sensor in boot.sensors for signal in sensor.signals)
+        self._signals_fd = closed_with(self, signals_fd)
         mount = find_mount()
         if mount is None:
             raise OSError("no cgroup2 hierarchy is mounted")
@@ -110,7 +112,7 @@ class Arc:
         self.loop.add(self._timer.fd, self._timer.expired)
         self._errands = Errands(self.loop, Finishing(self.engine, self.journal), boot.config.state_dir)
         self.loop.add(self._wall_clock.fd, self._clock_set)
-        self._doorbell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._doorbell = closed_with(self, os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
         self._plane = Plane(
             *(self.loop, self._doorbell, boot.config, self._signals_fd, self._received, time.monotonic_ns)
         )
@@ -122,9 +124,9 @@ class Arc:
         self._gathering = Gathering(
             *(self.engine.held, self._monitor, self._streams.of, self.journal.must_append, breathe)
         )
-        share, records = boot.config.self_budget, self._feeling.records
-        self._self_budget = SelfBudget(share, self._sensors, records, self._notice)
-        self.engine.unfelt = self._sensors.unfelt
+        timing = Timing(self.loop, self._feeling)
+        self._self_budget = SelfBudget(boot.config.self_budget, self._sensors, timing, self._notice)
+        self.engine.unfelt, self.engine.last_denied = self._sensors.unfelt, self._denials.last
         self._commands = self._make_commands()
         self._policies: PolicyFolder | None = None
         self._supervisor = Supervisor(os.environ)
@@ -275,15 +277,10 @@ class Arc:
             self._plane.must_send(ENCODER.encode(Changed(health)))
 
     def _watch_policies(self) -> None:
-        config = self._config
-        try:
-            self._policies = PolicyFolder(
-                *(self.loop, config.policies, self._signals_fd, self._reloaded),
-                defaults=config.default_policies,
-            )
-        except FileNotFoundError:
-            # The default table alone: the launcher has refused any other missing folder.
-            self._policies = None
+        # Without it, the default table alone: the launcher has refused any other missing folder.
+        with suppress(FileNotFoundError):
+            watched = self.loop, self._config.policies, self._signals_fd, self._reloaded
+            self._policies = PolicyFolder(*watched, defaults=self._config.default_policies)
 
     def _adapted(self, place: Place, number: int) -> None:
         name = next(name for name, each in self._sensors.numbers.items() if each == number)
@@ -333,8 +330,7 @@ class Arc:
     def status(self) -> Status:
         """One snapshot."""
         self._losses.look()
-        engine = self.engine
-        now = time.monotonic_ns()
+        engine, now = self.engine, time.monotonic_ns()
         return Status(
             version=__version__,
             pid=os.getpid(),
@@ -385,11 +381,15 @@ class Arc:
         self._supervisor.stopping(time.monotonic_ns())
         undone = self.engine.undo_where(lambda _: True, "stop")
         self._errands.finish()
+        self.engine.storms.tell_all()
         self._losses.look()
         self._notice("arc.stopped", f"took back {undone} acts" if undone else "nothing was in force")
         self._settle(0)
         self._plane.finish()
         self._baselines.save()
+        self._encoding.close()
+        if self._policies is not None:
+            self._policies.close()
         for source in self._sources:
             source.close()
         self._sensors.close()

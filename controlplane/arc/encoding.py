@@ -57,6 +57,12 @@ class Encoding:
             self._wanted[order] = step
             self._encode()
 
+    def close(self) -> None:
+        """End the child under way."""
+        if self._child is not None:
+            self._child.abandon()
+            os.close(self._output)
+
     def _encode(self) -> None:
         """What is missing, or once more when the child under way is done."""
         asked = {order: step for order, step in self._wanted.items() if order not in self._prepared.messages}

@@ -45,6 +45,7 @@ class Feeling:
         self._engine = engine
         self._protection = protection
         self._bookmaker = bookmaker
+        monitor.must_storm = engine.storms.must_begin
         self.followers: list[Follower] = []
         self.acted: Callable[[Event, Place], None] = lambda _event, _place: None
         """Is told what the kernel did by itself."""

@@ -25,6 +25,10 @@ class Loop:
         self._epoll.register(ring.fd, select.EPOLLIN)
         self.stopping = False
 
+    def feel_by(self, must_feel: Handler) -> None:
+        """Give records to another handler from now on."""
+        self._must_feel = must_feel
+
     def add(self, fd: int, ready: Callable[[], None], wanted: int = select.EPOLLIN) -> None:
         """Call `ready` whenever `fd` is readable, or whatever else is `wanted` of it, or hung up."""
         self._ready[fd] = ready

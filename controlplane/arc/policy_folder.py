@@ -53,6 +53,14 @@ class PolicyFolder:
             return
         self._child = Child(self._loop, pid, self._compiled)
 
+    def close(self) -> None:
+        """End the compilation under way, and watch no more."""
+        if self._child is not None:
+            self._child.abandon()
+            os.close(self._output)
+        self._loop.remove(self._watch)
+        os.close(self._watch)
+
     def _compiled(self, status: int) -> None:
         self._child = None
         os.lseek(self._output, 0, os.SEEK_SET)

@@ -14,7 +14,7 @@ from controlplane.arc.kernel.cgroups import Cgroups
 from controlplane.arc.kernel.events import EventKind
 from controlplane.arc.kernel.processes import TICK_NS, must_open_process, must_start_ticks
 from controlplane.arc.loop import Loop
-from controlplane.arc.reflex.by_hand import ByHand
+from controlplane.arc.reflex.by_hand import ByHand, Trace
 from controlplane.arc.reflex.engine import Engine
 from controlplane.arc.reflex.evidence import comm_of
 from controlplane.arc.reflex.plans import Acts
@@ -78,9 +78,8 @@ class Triggering:
                 return Refused("busy", "too many acts by hand at once", "try again in a second")
             trace_id = command.trace_id or os.urandom(TRACE_BYTES)
             self._watch(victim, step.act)
-            self._by_hand.act(
-                victim, step, command.actor, trace_id, command.parent_id or os.urandom(SPAN_BYTES)
-            )
+            parent_id = command.parent_id or os.urandom(SPAN_BYTES)
+            self._by_hand.act(victim, step, command.actor, Trace(trace_id, parent_id, command.trace_flags))
         return Triggered(
             trace_id=trace_id,
             cgroup=victim.cgroup,

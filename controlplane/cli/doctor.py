@@ -16,6 +16,7 @@ from controlplane.cli import host
 from controlplane.cli.exits import Exit, Subparsers
 from controlplane.compiler import clang
 from controlplane.compiler.installed import installed, package
+from controlplane.plane import landlock
 from controlplane.policy.errors import PolicyError
 from controlplane.policy.sensors import DEFAULT_FOLDER, user_sensors
 
@@ -189,6 +190,9 @@ def _process() -> Iterator[Line]:
 
 
 def _extras() -> Iterator[Line]:
+    version = landlock.abi()
+    found = f"version {version}" if version else "not offered"
+    yield _useful("landlock", bool(version), found, "keeps the plane to its own files, besides permissions")
     mounted = host.mounts_of("tracefs", Path("/proc/self/mounts").read_text())
     yield _useful(
         "tracefs",

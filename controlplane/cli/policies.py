@@ -49,8 +49,11 @@ def _budget(status: pb.PolicyStatus) -> tuple[str, str]:
     return f"{status.tests_per_second:,.3g}", f"{status.tests_per_alarm:,.0f}"
 
 
-def _on_loss(policy: pb.Policy) -> str:
-    """What it may do while events are being lost."""
+def _on_loss(status: pb.PolicyStatus) -> str:
+    """What it may do while events are being lost. In the kernel they are tested before that."""
+    policy = status.policy
+    if status.where == "kernel":
+        return "as ever"
     return {"closed": "nothing", "open": "as ever"}.get(policy.on_loss, "what can be undone")
 
 
@@ -65,7 +68,7 @@ def _row(status: pb.PolicyStatus) -> tuple[object, ...]:
         status.streams,
         *_budget(status),
         ladder_words(policy),
-        _on_loss(policy),
+        _on_loss(status),
         breaker_words(status.breaker) if status.HasField("breaker") else "-",
         status.where,
         policy.origin,

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from controlplane.link.config import Mode
-from controlplane.link.records import Call, Change
+from controlplane.link.records import SAMPLED, Call, Change, Said, Short
 from controlplane.link.rules import Allowance, Rule, Step
 
 MAX_FRAME = 64 * 1024
@@ -48,29 +48,29 @@ class ApplyRule(_Command, frozen=True, kw_only=True):
 
     rule: Rule
     dry_run: bool = False
-    actor: str = ""
+    actor: Short = ""
 
 
 class DeleteRule(_Command, frozen=True, kw_only=True):
     """Take a rule out of force; its acts in force are undone."""
 
-    name: str
-    actor: str = ""
+    name: Short
+    actor: Short = ""
 
 
 class SetMode(_Command, frozen=True, kw_only=True):
     """Mode of the daemon, or of one rule when `rule` is given."""
 
     mode: Mode
-    rule: str = ""
-    actor: str = ""
+    rule: Short = ""
+    actor: Short = ""
 
 
 class UndoActs(_Command, frozen=True, kw_only=True):
     """Undo what one reflex has in force; an empty trace id means every reflex."""
 
     trace_id: bytes = b""
-    actor: str = ""
+    actor: Short = ""
 
 
 class Trigger(_Command, frozen=True, kw_only=True):
@@ -82,17 +82,18 @@ class Trigger(_Command, frozen=True, kw_only=True):
     start_ns: int = 0
     """Of the process, since boot: another one of that pid is none; 0: whoever has it now."""
     dry_run: bool = False
-    actor: str = ""
+    actor: Short = ""
     trace_id: bytes = b""
     """Of the caller's trace, to be carried on; empty: a new one."""
     parent_id: bytes = b""
+    trace_flags: Annotated[int, Meta(ge=0, le=255)] = SAMPLED
 
 
 class CloseBreaker(_Command, frozen=True, kw_only=True):
     """Let a rule act again whose breaker is open, with a new budget; without `rule`, the node's."""
 
-    rule: str = ""
-    actor: str = ""
+    rule: Short = ""
+    actor: Short = ""
 
 
 class SegmentMoved(_Command, frozen=True, kw_only=True):
@@ -114,6 +115,12 @@ class Noticed(_Command, frozen=True, kw_only=True):
     text: Annotated[str, Meta(max_length=1024)]
 
 
+class Diagnosed(_Command, frozen=True, kw_only=True):
+    """Journal a line of the plane's log."""
+
+    said: Said
+
+
 Command = (
     GetStatus
     | Ping
@@ -128,6 +135,7 @@ Command = (
     | SegmentMoved
     | Audited
     | Noticed
+    | Diagnosed
 )
 
 

@@ -26,6 +26,9 @@ def why_not(rule: Rule) -> Fault | None:
     if rule.confirm is not None:
         message = "the kernel cannot wait for a second signal"
         return Fault("spec.where", message, "leave `confirm` out, or write `where: userspace`")
+    if rule.on_loss == "closed":
+        message = "the kernel tests events before any can be lost"
+        return Fault("spec.on_loss", message, "leave `on_loss` out, or write `where: userspace`")
     if rule.protect:
         message = "the kernel does not know what a policy protects besides"
         return Fault("spec.where", message, "leave `protect` out, or write `where: userspace`")

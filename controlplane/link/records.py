@@ -25,6 +25,12 @@ the kernel has no such control for this victim, as where a cgroup2 controller is
 events of the policy's sensors were lost lately, so what is known is not all there was."""
 
 
+Severity = Literal["debug", "info", "warn", "error"]
+
+
+SAMPLED = 1
+
+
 class _Record(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     time_ns: int
     """When it happened: the kernel event's own time where there is one."""
@@ -35,6 +41,8 @@ class _InReflex(_Record, frozen=True, kw_only=True):
     """16 bytes, one per reflex."""
     span_id: bytes
     """8 bytes, this step."""
+    trace_flags: int = SAMPLED
+    """Of W3C Trace Context: those of the caller whose trace it goes on with."""
 
 
 class Finding(_InReflex, frozen=True, kw_only=True):
@@ -222,6 +230,21 @@ class Evidence(_InReflex, frozen=True, kw_only=True):
     """Streams that share the budget; 0: not counted."""
 
 
+class Repeated(_InReflex, frozen=True, kw_only=True):
+    """A storm of findings is over: what its last finding could not tell yet. Same span as that one."""
+
+    rule: str
+    signal: str
+    cgroup: int
+    path: str
+    stream: str = ""
+    """What it is kept by where that is no cgroup."""
+    repeats: int
+    """Records that fired since that finding."""
+    lasted_ns: int
+    """From the event of that finding to the last record that fired."""
+
+
 class Lost(_Record, frozen=True, kw_only=True):
     """Events that were felt and did not arrive."""
 
@@ -235,10 +258,13 @@ class Notice(_Record, frozen=True, kw_only=True):
 
     name: str
     """Event name without the `reflexarc.` prefix, e.g. `arc.armed`."""
-    severity: Literal["debug", "info", "warn", "error"] = "info"
+    severity: Severity = "info"
     text: str = ""
     attributes: dict[str, str | int | float | bool] = {}
 
+
+MAX_TRACE = 2000
+"""Characters of a stack trace."""
 
 Short = Annotated[str, Meta(max_length=256)]
 """So much of one text; the plane cuts what is longer."""
@@ -272,7 +298,39 @@ class Audit(_Record, frozen=True, kw_only=True):
     call: Call
 
 
-Record = Finding | Intent | Outcome | Effect | Undo | GuardRefused | Evidence | Lost | Notice | Audit
+class Said(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of the plane's own log."""
+
+    severity: Severity
+    logger: Short
+    """Part of the plane."""
+    text: Annotated[str, Meta(max_length=1024)]
+    error: Short = ""
+    """Type of the exception, empty where there was none."""
+    message: Annotated[str, Meta(max_length=1024)] = ""
+    trace: Annotated[str, Meta(max_length=MAX_TRACE)] = ""
+
+
+class Diagnostic(_Record, frozen=True, kw_only=True):
+    """The plane about itself, as the plane says."""
+
+    said: Said
+
+
+Record = (
+    Finding
+    | Intent
+    | Outcome
+    | Effect
+    | Undo
+    | GuardRefused
+    | Evidence
+    | Repeated
+    | Lost
+    | Notice
+    | Audit
+    | Diagnostic
+)
 
 DECODER: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)
 EVIDENCE: msgspec.msgpack.Decoder[Evidence] = msgspec.msgpack.Decoder(Evidence)

@@ -24,6 +24,7 @@ from controlplane.plane.api.management import Management
 from controlplane.plane.api.server import Served, serve_health, serve_socket
 from controlplane.plane.arc import Arc, ArcRefusedError, ArcUnavailableError
 from controlplane.plane.condition import Condition
+from controlplane.plane.diagnostics import Diagnostics, journalled
 from controlplane.plane.journal import Journal
 from controlplane.plane.pump import Pump
 from controlplane.plane.story import Story
@@ -84,7 +85,9 @@ async def _serve(
     with ThreadPoolExecutor(1, "work") as work, ThreadPoolExecutor(1, "disk") as disk:
         loop.set_default_executor(work)
         async with AsyncExitStack() as stack:
-            plane = Plane(config, known, Arc(link), disk, doorbell, logs, console)
+            arc = Arc(link)
+            stack.enter_context(journalled(Diagnostics(arc, console.level)))
+            plane = Plane(config, known, arc, disk, doorbell, logs, console)
             stack.callback(plane.close)
             await plane.listen(stack)
             await plane.run(stop, core_log)

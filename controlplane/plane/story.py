@@ -116,10 +116,10 @@ class Story:
         """Takes a synced record, in journal order. `wall_ns`: its time since the epoch.
 
         Evidence is kept for whoever asks, and no watcher is told: it says nothing new, at length. Who called
-        is for the logs alone: whoever may look need not know.
+        is for the logs alone: whoever may look need not know; and so is how long a storm went on.
         """
         match record:
-            case records.Intent(carried=True) | records.Audit():
+            case records.Intent(carried=True) | records.Audit() | records.Repeated() | records.Diagnostic():
                 return
             case records.Evidence(trace_id=trace_id):
                 self._reflex(trace_id).evidence = records.ENCODER.encode(record)

@@ -199,6 +199,7 @@ def test_nothing_is_granted_that_has_no_reason(parts: tuple[str, ...]) -> None:
     page = (Path(__file__).resolve().parents[2] / "docs/operations.md").read_text()
     context = container(rendered(*parts))["securityContext"]
     assert (context["privileged"], context["readOnlyRootFilesystem"]) == (False, True)
+    assert "allowPrivilegeEscalation" not in context  # tests/kernel/test_supervised.py
     assert context["capabilities"]["drop"] == ["ALL"]
     assert set(context["capabilities"]["add"]) == {each.name for each in (*KEPT, *FOR_CHILDREN)}
     assert [

@@ -20,8 +20,9 @@ def image() -> str:
     """Name of the image, as it was built last."""
     if not shutil.which("podman"):
         pytest.skip("podman is not installed: make image")
-    if subprocess.run(["podman", "image", "exists", IMAGE], check=False).returncode:
-        pytest.skip("the image is not built: make image")
+    exists = subprocess.run(["podman", "image", "exists", IMAGE], check=False).returncode == 0
+    if not exists or not list(BUILT.glob("reflexarc-core-*.json")):
+        pytest.skip("the image is not built from these sources: make image")
     return IMAGE
 
 

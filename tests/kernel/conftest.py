@@ -4,6 +4,7 @@ The arc runs in the test's process without plane and without real-time, so that 
 events in the arc's own epoll. Every rule is scoped to cgroups that the test made.
 """
 
+import gc
 import itertools
 import os
 import signal
@@ -18,6 +19,7 @@ import pytest
 
 from controlplane.arc.daemon import Arc
 from controlplane.arc.kernel.cgroups import find_mount
+from controlplane.arc.reflex.agenda import OVER
 from controlplane.arc.reflex.journal import read_records
 from controlplane.link.config import Config
 from controlplane.link.frames import Stream
@@ -191,6 +193,11 @@ class Turned:
             if not offset:
                 return
 
+    def due(self) -> list[int]:
+        """What is due of reflexes; that a storm may be over comes later than all of that."""
+        engine = self.arc.engine
+        return [due.what for due in engine._agenda if due.what != OVER and not engine._is_stale(due)]
+
     def turn_until(self, true: Callable[[], bool], seconds: float = 10) -> None:
         """Let it react until something is so."""
         end = time.monotonic() + patient(seconds)
@@ -232,6 +239,8 @@ def turn(tmp_path: Path) -> Iterator[Callable[..., Turned]]:
     yield start
     for each in running:
         each.stop()
+    running.clear()
+    gc.collect()  # its parts know one another
 
 
 def fork_rule(cgroup: TestCgroup, *ladder: Step, **changes: object) -> Rule:

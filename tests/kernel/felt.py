@@ -5,7 +5,6 @@ bcc takes seconds, so its sensors are compiled once for all tests and made as ne
 
 import contextlib
 import functools
-import select
 import time
 from collections.abc import Callable, Iterator
 from typing import Final, Literal, Protocol
@@ -29,6 +28,7 @@ from controlplane.arc.kernel.watched import SLOTS
 from controlplane.arc.monitor.gates import CLOSED
 from controlplane.link.rules import NS
 from tests.patience import patient
+from tests.readable import readable
 
 Way = Literal["core", "libbpf", "bcc", "perf"]
 """`libbpf`: CO-RE with libbpf's reader of the ring; `perf`: bcc with perf ring buffers."""
@@ -62,7 +62,7 @@ class Felt:
             left = end - time.monotonic()
             if left < 0:
                 pytest.fail(f"no such event in {self.events}")
-            select.select([self.ring.fd], [], [], left)
+            readable(self.ring.fd, left)
             self.ring.must_drain(self.events.append)
 
     def signal(self, name: str, cgroup: Place, seconds: float = 10) -> Event:

@@ -10,6 +10,7 @@ import pytest
 
 from controlplane.arc.kernel.processes import TICK_NS, must_start_ticks
 from controlplane.arc.kernel.reaping import Reaper
+from controlplane.arc.reflex.by_hand import Trace
 from controlplane.arc.triggering import MAX_ACTS
 from controlplane.link.frames import COMMANDS, ENCODER, Done, Refused, Result, Trigger, Triggered, UndoActs
 from controlplane.link.hooks import Hook
@@ -70,12 +71,15 @@ def test_a_cgroup_is_frozen_and_thawed(turn: Turn, cgroup: TestCgroup, mode: str
 def test_the_callers_trace_is_carried_on(turn: Turn, cgroup: TestCgroup) -> None:
     turned = turn()
     populated(cgroup)
-    answer = begun(ask(turned, FREEZE, path=cgroup.path, trace_id=TRACE, parent_id=PARENT))
+    answer = begun(ask(turned, FREEZE, path=cgroup.path, trace_id=TRACE, parent_id=PARENT, trace_flags=0))
+    turned.await_record(Effect)
     intent = turned.of(Intent)[0]
     assert (answer.trace_id, intent.trace_id, intent.parent_id) == (TRACE, TRACE, PARENT)
     done = turned.arc._commands.answer(UndoActs(id=2, trace_id=TRACE, actor="another"))
     assert isinstance(done, Done)
     assert (done.changed, turned.of(Undo)[0].actor, cgroup.read("cgroup.freeze")) == (1, "another", "0")
+    story = [*turned.of(Intent), *turned.of(Outcome), *turned.of(Effect), *turned.of(Undo)]
+    assert [(one.trace_id, one.trace_flags) for one in story] == [(TRACE, 0)] * 4
 
 
 def test_dry_nothing_is_written_and_nothing_told(turn: Turn, cgroup: TestCgroup) -> None:
@@ -206,6 +210,6 @@ def test_who_is_gone_meanwhile_is_told_of(turn: Turn, cgroup: TestCgroup) -> Non
     victim = turned.arc._commands._triggering._cgroup(cgroup.path)
     assert victim is not None
     cgroup.remove()
-    turned.arc._commands._triggering._by_hand.act(victim, FREEZE, "somebody", TRACE, PARENT)
+    turned.arc._commands._triggering._by_hand.act(victim, FREEZE, "somebody", Trace(TRACE, PARENT, 1))
     assert [(one.guard, one.trace_id) for one in turned.of(GuardRefused)] == [("gone", TRACE)]
     assert time.monotonic_ns() > turned.of(GuardRefused)[0].time_ns

@@ -1,10 +1,12 @@
 """The child that encodes netlink messages, as an arc starts it: for rules that may act, once, and anew."""
 
+import os
 from collections.abc import Callable
 
 import pytest
 
 from controlplane.arc.children import spawn
+from controlplane.errand.hook import children_of
 from controlplane.link.amounts import Amount
 from controlplane.link.messages import must_order
 from controlplane.link.records import GuardRefused, Notice
@@ -52,3 +54,11 @@ def test_a_child_that_fails_is_told(
     assert (refused.act, refused.guard) == ("quarantine", "absent")
     assert refused.detail.startswith("the encoder of messages ended with status")
     assert must_order(CUT) not in turned.arc._prepared.messages
+
+
+def test_a_child_under_way_ends_with_the_arc(turn: Turn, cgroup: TestCgroup) -> None:
+    others = set(children_of(os.getpid()))
+    turned = turn(fork_rule(cgroup, CUT))
+    assert others < set(children_of(os.getpid()))
+    turned.stop()
+    assert others.issuperset(children_of(os.getpid()))

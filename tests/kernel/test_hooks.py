@@ -1,5 +1,6 @@
 """Programs that policies run, on the running kernel: as nobody, for a time, undone by a second one."""
 
+import io
 import json
 import os
 import pwd
@@ -10,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from controlplane.arc.reflex.jobs import HOOKS_A_WINDOW
+from controlplane.arc.reflex import jobs
 from controlplane.link.frames import ApplyRule, Refused
 from controlplane.link.hooks import Hook
 from controlplane.link.records import Change, GuardRefused, Outcome, Undo
-from controlplane.link.rules import NS, Step
+from controlplane.link.rules import NS, Rate, Step
 from tests.kernel.conftest import FORKER, TestCgroup, Turned, fork_in, fork_rule
 from tests.kernel.test_recover import intent_on, leave_journal
 
@@ -157,19 +158,28 @@ def test_a_stop_undoes_it(turn: Turn, cgroup: TestCgroup, folder: Path) -> None:
     assert not flag.exists()
 
 
+def open_fifo(path: str) -> io.FileIO:
+    """Both ends are the test's, so that nobody waits for the other one to come."""
+    os.mkfifo(path)
+    Path(path).chmod(0o666)
+    return io.FileIO(os.open(path, os.O_RDWR | os.O_NONBLOCK), "r+")
+
+
 def test_when_the_policy_goes_it_is_undone_even_while_it_runs(
     turn: Turn, cgroup: TestCgroup, folder: Path
 ) -> None:
     flag = folder / "flag"
-    hook = Hook(shell('touch "$1"; read -r line <"$1.go"', flag), shell('rm "$1"', flag))
-    os.mkfifo(f"{flag}.go", 0o666)
-    Path(f"{flag}.go").chmod(0o666)
-    turned = provoke(turn, cgroup, hook, for_ns=60 * NS)
-    turned.turn_until(flag.exists)
-    turned.arc._book.delete("test-forks")
-    turned.arc._put_rules_in_force()
-    Path(f"{flag}.go").write_text("\n")
-    undo = turned.await_record(Undo)
+    script = 'touch "$1"; echo >"$1.began"; read -r line <"$1.go"'
+    hook = Hook(shell(script, flag), shell('rm "$1"', flag), timeout_ns=60 * NS)
+    with open_fifo(f"{flag}.began") as began, open_fifo(f"{flag}.go") as go:
+        turned = provoke(turn, cgroup, hook, for_ns=60 * NS)
+        turned.arc.loop.add(began.fileno(), lambda: None)
+        turned.turn_until(flag.exists)
+        turned.arc.loop.remove(began.fileno())
+        turned.arc._book.delete("test-forks")
+        turned.arc._put_rules_in_force()
+        go.write(b"\n")
+        undo = turned.await_record(Undo)
     assert (undo.reason, undo.ok, flag.exists()) == ("policy", True, False)
 
 
@@ -198,10 +208,16 @@ def has_ended(turned: Turned, number: int) -> bool:
     return len(turned.of(Outcome)) > number
 
 
-def test_no_more_than_so_many_in_a_window(turn: Turn, cgroup: TestCgroup) -> None:
-    turned = turn(fork_rule(cgroup, Step("hook", hook=Hook(("/bin/true",)))))
+def test_no_more_than_so_many_in_a_window(
+    turn: Turn, cgroup: TestCgroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fewer and for longer than in earnest, so that no slow machine sees the window's end."""
+    monkeypatch.setattr(jobs, "HOOKS_A_WINDOW", 3)
+    monkeypatch.setattr(jobs, "WINDOW_NS", 3600 * NS)
+    every_fork = Rate(interval_ns=3600 * NS, burst=1)
+    turned = turn(fork_rule(cgroup, Step("hook", hook=Hook(("/bin/true",))), test=every_fork))
     forker = cgroup.run(*FORKER)
-    for number in range(HOOKS_A_WINDOW):
+    for number in range(jobs.HOOKS_A_WINDOW):
         fork_in(forker, 3)
         turned.turn_until(partial(has_ended, turned, number))
     fork_in(forker, 3)

@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from controlplane.arc.kernel.placements import PLACES
 from controlplane.arc.status import rules_page
 from controlplane.link.records import Change, Effect, Finding, GuardRefused, Intent, Outcome, Undo
-from controlplane.link.rules import NS, Allowance, Rate, Rule, Scope, Step
+from controlplane.link.rules import NS, Allowance, Rate, Rule, Scope, Step, Where
 from tests.kernel.conftest import FORKER, TestCgroup, Turned, fork_in, fork_rule
 from tests.kernel.test_deny import AGAIN, Asker, denials, socket
 from tests.patience import patient
@@ -301,3 +302,29 @@ def test_a_denial_of_the_kernel_ends_by_itself(turn: Turn, cgroup: TestCgroup, s
     assert [asker.ask("fork") for _ in range(3)] == ["done", "done", AGAIN]
     assert turned.await_record(Undo).reason == "timer"
     assert asker.ask("fork") == "done"
+
+
+@pytest.mark.usefixtures("denials")
+@pytest.mark.parametrize("where", ["kernel", "userspace"])
+def test_who_goes_on_trying_is_not_quiet(turn: Turn, cgroup: TestCgroup, socket: Path, where: Where) -> None:
+    turned = turn(deny_rule(cgroup, quiet_ns=NS, where=where))
+    asker = Asker(cgroup, socket)
+
+    def deny() -> int:
+        """Fork until that is denied; when it was asked for last."""
+        asked_ns = time.monotonic_ns()
+        while asker.ask("fork") != AGAIN:
+            turned.arc.loop.must_turn(0)
+            asked_ns = time.monotonic_ns()
+        return asked_ns
+
+    begun_ns = last_ns = deny()
+    while (now_ns := time.monotonic_ns()) < begun_ns + 2 * NS:
+        assert asker.ask("fork") == AGAIN
+        turned.arc.loop.must_turn(0)
+        last_ns = now_ns
+    undo = turned.await_record(Undo)
+    assert (undo.reason, asker.ask("fork")) == ("quiet", "done")
+    assert undo.time_ns >= last_ns + NS
+    deny()
+    turned.turn_until(lambda: len(turned.of(Intent)) == 2)

@@ -7,7 +7,7 @@ import pytest
 
 from controlplane.link.amounts import Amount
 from controlplane.link.records import Change, Effect, GuardRefused, Intent, Outcome, Undo
-from controlplane.link.rules import ActName, Rule, Step
+from controlplane.link.rules import NS, ActName, Rule, Step
 from tests.kernel.conftest import FORKER, TestCgroup, Turned, fork_in, fork_rule
 from tests.kernel.loop_device import LoopDevice, loop_device
 from tests.kernel.test_recover import intent_on, leave_journal
@@ -32,7 +32,9 @@ def disk() -> Iterator[LoopDevice]:
 
 
 def limiting(cgroup: TestCgroup, act: ActName, *amounts: Amount) -> Rule:
-    return fork_rule(cgroup, Step(act, for_ns=BRIEF_NS, amounts=amounts))
+    """One reflex, however slowly a machine forks: another would share what is set."""
+    step = Step(act, for_ns=BRIEF_NS, amounts=amounts)
+    return fork_rule(cgroup, step, cooldown_ns=60 * NS)
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def test_a_second_of_quiet_undoes_the_last_step_first(turn: Turn, cgroup: TestCg
     assert last_ns > turned.of(Intent)[0].time_ns
     assert first.time_ns - last_ns >= NS
     assert os.getpriority(os.PRIO_PROCESS, culprit.pid) == 0
-    assert turned.arc.engine.next_due() == 0
+    assert turned.due() == []
 
 
 def test_a_policy_that_is_deleted_and_a_mode_undo_what_is_in_force(turn: Turn, cgroup: TestCgroup) -> None:

@@ -76,7 +76,7 @@ def die(victim: Victim) -> None:
 def is_over(turned: Turned) -> bool:
     """Nothing is due, awaited or in force."""
     engine = turned.arc.engine
-    return engine.next_due() == 0 and not engine.holdings.all() and not engine._put_off
+    return not turned.due() and not engine.holdings.all() and not engine._put_off
 
 
 @pytest.mark.parametrize(("act", "for_ns"), [("kill", 0), ("freeze", BRIEF_NS), ("reweigh", BRIEF_NS)])

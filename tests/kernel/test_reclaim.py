@@ -1,7 +1,6 @@
 """Reclaim of a cgroup's memory on the running kernel, for which cgroup2 must have the controller."""
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -9,6 +8,7 @@ from controlplane.link.amounts import Amount, Way
 from controlplane.link.records import Effect, GuardRefused, Intent, Outcome, Undo
 from controlplane.link.rules import Step
 from tests.kernel.conftest import FORKER, TestCgroup, Turned, fork_in, fork_rule
+from tests.kernel.loop_device import LoopDevice, loop_device
 from tests.kernel.test_limits import needs
 
 Turn = Callable[..., Turned]
@@ -20,11 +20,23 @@ def reclaiming(number: int, way: Way = "") -> Step:
     return Step("reclaim", amounts=(Amount("amount", number, way),))
 
 
+@pytest.fixture
+def disk() -> Iterator[LoopDevice]:
+    """What is read of it can be reclaimed; files may lie in memory, as in the VM, and then they cannot."""
+    with loop_device() as device:
+        yield device
+
+
+def cache(cgroup: TestCgroup, disk: LoopDevice) -> None:
+    """Charged to whoever reads first, for as long as the device is open."""
+    assert cgroup.run("dd", f"if={disk.path}", "of=/dev/null", "bs=1M", "count=32").wait() == 0
+
+
 def test_memory_is_reclaimed_and_what_came_of_it_told(
-    turn: Turn, controlled: TestCgroup, tmp_path: Path
+    turn: Turn, controlled: TestCgroup, disk: LoopDevice
 ) -> None:
     needs(controlled, "memory.reclaim")
-    controlled.run("dd", "if=/dev/zero", f"of={tmp_path}/cached", "bs=1M", "count=32", "conv=fsync").wait()
+    cache(controlled, disk)
     before = int(controlled.read("memory.current"))
     assert before > CACHED
     turned = turn(fork_rule(controlled, reclaiming(5000, "share")))
@@ -40,10 +52,10 @@ def test_memory_is_reclaimed_and_what_came_of_it_told(
 
 
 def test_more_than_there_is_to_reclaim_is_no_failure(
-    turn: Turn, controlled: TestCgroup, tmp_path: Path
+    turn: Turn, controlled: TestCgroup, disk: LoopDevice
 ) -> None:
     needs(controlled, "memory.reclaim")
-    controlled.run("dd", "if=/dev/zero", f"of={tmp_path}/cached", "bs=1M", "count=32", "conv=fsync").wait()
+    cache(controlled, disk)
     turned = turn(fork_rule(controlled, reclaiming(1 << 40)))
     fork_in(controlled.run(*FORKER), 5)
     outcome = turned.await_record(Outcome, 20)

@@ -9,6 +9,7 @@ from controlplane.link.rules import NS, Step
 from tests.kernel.conftest import FORKER, TestCgroup, Turned, fork_in, fork_rule
 
 Turn = Callable[..., Turned]
+SIGNALS = "process.fork", "memory.oom_kill"
 
 
 class Clock:
@@ -89,6 +90,53 @@ def test_one_that_is_shed_again_stays_so_for_longer(turn: Turn, cgroup: TestCgro
             budget.tend(now)
         assert budget._shed == []
     process.kill()
+
+
+def test_the_dearest_is_not_who_is_felt_most(turn: Turn, cgroup: TestCgroup) -> None:
+    rules = (fork_rule(cgroup, Step("observe"), name=signal, signal=signal) for signal in SIGNALS)
+    arc = turn(*rules).arc
+    budget, clock, timing = arc._self_budget, Clock(), arc._self_budget._timing
+    budget._used = clock
+    budget.begin(now := later())
+    many, dear = (arc._sensors.numbers[signal] for signal in SIGNALS)
+    for records, spent_ns in (((100, 1), (0, 0)), ((100, 20), (1_000, 90_000)), ((100, 20), (0, 0))):
+        arc._feeling.records[many] += records[0]
+        arc._feeling.records[dear] += records[1]
+        timing.spent_ns[many] += spent_ns[0]
+        timing.spent_ns[dear] += spent_ns[1]
+        now += WINDOW_NS
+        clock.used_ns += WINDOW_NS // 25
+        budget.tend(now)
+        assert timing.on
+    assert budget._shed == []
+    arc._feeling.records[many] += 100
+    arc._feeling.records[dear] += 20
+    clock.used_ns += WINDOW_NS
+    budget.tend(now + WINDOW_NS)
+    assert [shed.sensor.name for shed in budget._shed] == ["memory"]
+
+
+def test_records_are_timed_only_while_it_matters(turn: Turn, cgroup: TestCgroup) -> None:
+    arc = turn(fork_rule(cgroup, Step("observe"), name="forks")).arc
+    budget, clock, timing = arc._self_budget, Clock(), arc._self_budget._timing
+    fork = arc._sensors.numbers["process.fork"]
+    budget._used = clock
+    budget.begin(start := later())
+    process = cgroup.run(*FORKER)
+
+    def felt_and_timed() -> tuple[bool, bool]:
+        felt, spent_ns = arc._feeling.records[fork], timing.spent_ns[fork]
+        fork_in(process, 64)
+        while arc._feeling.records[fork] == felt:
+            arc.loop.must_turn(1)
+        return timing.on, timing.spent_ns[fork] > spent_ns
+
+    assert felt_and_timed() == (False, False)
+    clock.used_ns += WINDOW_NS // 25
+    budget.tend(start + WINDOW_NS)
+    assert felt_and_timed() == (True, True)
+    budget.tend(start + 2 * WINDOW_NS)
+    assert felt_and_timed() == (False, False)
 
 
 def test_with_nothing_felt_nothing_is_shed(turn: Turn, cgroup: TestCgroup) -> None:

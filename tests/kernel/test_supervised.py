@@ -1,17 +1,32 @@
 """The daemon under a service manager: what it says on $NOTIFY_SOCKET, and when."""
 
 import os
+import re
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from controlplane.link.capabilities import Capability
+from controlplane.link.credentials import PR_SET_NO_NEW_PRIVS
 from tests.kernel.test_daemon import Daemon, daemon
 from tests.patience import patient
 
 __all__ = ["daemon"]
+
+UNIT = Path(__file__).resolve().parents[2] / "deploy/systemd/reflexarc.service"
+CONFINED = """
+import ctypes, os, sys
+libc = ctypes.CDLL(None)
+for words in sys.argv[1].split():
+    libc.prctl(int(words), 1, 0, 0, 0)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+FLAGS = {"MemoryDenyWriteExecute": 65, "NoNewPrivileges": PR_SET_NO_NEW_PRIVS}
+"""Settings of the unit, and what does the same: PR_SET_MDWE is known from Linux 6.3 on."""
 
 
 class Manager:
@@ -64,3 +79,29 @@ def test_a_watchdog_hears_of_it_while_it_turns_and_not_when_it_stands(
             [manager.hear() for _ in range(4)]
         os.kill(daemon.pid, signal.SIGCONT)
         assert manager.hear() == ["WATCHDOG=1"]
+
+
+def confined(command: list[str]) -> list[str]:
+    """With the bounding set of the unit, and those of its settings that one process can make for itself."""
+    text = UNIT.read_text()
+    names = set(
+        re.findall(r"CAP_(\w+)", " ".join(re.findall(r"^CapabilityBoundingSet=.*$", text, re.MULTILINE)))
+    )
+    there = int(Path("/proc/self/status").read_text().partition("CapBnd:")[2].split()[0], 16)
+    kept = [each.name.lower() for each in Capability if each.name in names and there >> each & 1]
+    flags = " ".join(str(flag) for name, flag in FLAGS.items() if f"\n{name}=yes\n" in text)
+    bounding = f"--bounding-set=-all,{','.join(f'+{name}' for name in kept)}"
+    return ["setpriv", bounding, sys.executable, "-c", CONFINED, flags, *command]
+
+
+def test_it_can_do_with_what_the_unit_leaves_it(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    with daemon.start() as client:
+        free = {sensor.name: sensor.attached for sensor in client.sensors()}
+    daemon.end()
+    command = confined(daemon.command())
+    monkeypatch.setattr(daemon, "command", lambda: command)
+    with daemon.start() as client:
+        assert {sensor.name: sensor.attached for sensor in client.sensors()} == free
+        capabilities = Path(f"/proc/{daemon.pid}/status").read_text().partition("CapBnd:")[2].split()[0]
+        assert int(capabilities, 16) & ~sum(1 << each for each in Capability) == 0
+    daemon.end()

@@ -5,7 +5,6 @@ its connections end with it. A process of its own, so that it takes nothing from
 """
 
 import random
-import select
 import socket
 import subprocess
 import sys
@@ -13,8 +12,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import Final
 
+from tests.readable import readable
 from tests.unit.plane.api import raw_http2
-from tests.unit.plane.api.raw_http2 import RST_STREAM, frame
+from tests.unit.plane.api.raw_http2 import CONTINUATION, END_HEADERS, HEADERS, RST_STREAM, frame
 
 Address = str | tuple[str, int]
 Steps = Iterator[None]
@@ -137,6 +137,27 @@ def reset(connection: socket.socket, method: bytes) -> Steps:
             yield
 
 
+@contextmanager
+def endless_headers(address: Address, method: bytes, amount: int) -> Iterator[Steps]:
+    """So many connections whose headers go on and on, and which never agree to a limit."""
+    yield in_turn([headers(address, method) for _ in range(amount)])
+
+
+def headers(address: Address, method: bytes) -> Steps:
+    """Of one connection after the other."""
+    block = b"".join(raw_http2.literal(b"x%d" % number, bytes(100)) for number in range(100))
+    while True:
+        with suppress(OSError), opened(address) as connection:
+            begun = raw_http2.call(method, 1)[9:]
+            connection.sendall(raw_http2.PREFACE + frame(raw_http2.SETTINGS, 0, 0))
+            connection.sendall(frame(HEADERS, 0, 1, begun))
+            for _ in range(400):
+                connection.sendall(frame(CONTINUATION, 0, 1, block))
+                yield
+            connection.sendall(frame(CONTINUATION, END_HEADERS, 1))
+        yield
+
+
 def in_turn(steps: list[Steps]) -> Steps:
     """A step of each, on and on."""
     while True:
@@ -149,6 +170,7 @@ ATTACKS: Final[Mapping[str, Attack]] = {
     "tiny windows": tiny_windows,
     "slowloris": slowloris,
     "rapid resets": rapid_resets,
+    "endless headers": endless_headers,
     "half-open": half_open,
 }
 
@@ -177,7 +199,7 @@ def attack(name: str, where: str, method: str, amount: str) -> None:
         sys.stdout.write("begun\n")
         sys.stdout.flush()
         for _ in steps:
-            if select.select([sys.stdin], [], [], 0)[0]:
+            if readable(sys.stdin.fileno(), 0):
                 return
         sys.stdin.read()
 

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from controlplane.link.records import Audit, Call, Lost, Notice, Record, Suspect
+from controlplane.link.records import Audit, Call, Diagnostic, Lost, Notice, Record, Said, Suspect
 from tests.plane.writer import finding
 from tests.unit.plane import told
 
@@ -42,6 +42,7 @@ _NOTICES: dict[str, dict[str, str | int | float | bool]] = {
     "tls.rotated": {},
     "tls.refused": {},
     "audit.dropped": {"count": 3},
+    "plane.diagnostics_dropped": {"count": 3},
 }
 _CALL = Call(
     outcome="done",
@@ -54,6 +55,14 @@ _CALL = Call(
     code="OK",
     detail="as it was said",
 )
+_SAID = Said(
+    severity="error",
+    logger="reflexarc.plane",
+    text="it went wrong",
+    error="ValueError",
+    message="bad frame",
+    trace="Traceback ...",
+)
 _FAILED = ("policy.rejected", "messages.failed", "breaker.opened")
 _WARNED = (
     "sensor.shed",
@@ -64,13 +73,17 @@ _WARNED = (
     "baselines.unreadable",
     "tls.refused",
     "audit.dropped",
+    "plane.diagnostics_dropped",
 )
 
 EVERY: tuple[Record, ...] = (
     _FOUND,
+    msgspec.structs.replace(told.repeated(), path=_PATH),
+    msgspec.structs.replace(told.repeated(), cgroup=0, path="", stream="8:0 write"),
     told.evidence(),
     msgspec.structs.replace(told.evidence(), suspects=(Suspect(91, "/hog", 0, "", 3),)),
     msgspec.structs.replace(told.intent(), **_PROCESS, actor="unix:admin"),
+    msgspec.structs.replace(told.intent(), **_PROCESS, actor="unix:admin", trace_flags=2),
     told.outcome(),
     msgspec.structs.replace(told.outcome(), ok=False, error="No such process", detail="seen by a child"),
     told.effect(),
@@ -79,6 +92,7 @@ EVERY: tuple[Record, ...] = (
     msgspec.structs.replace(told.undo(), ok=False, error="Permission denied"),
     msgspec.structs.replace(told.refused(), **_WHO),
     Lost(time_ns=told.EVENT_NS, sensor="process", reason="ring", count=9),
+    Diagnostic(time_ns=told.EVENT_NS, said=_SAID),
     Audit(time_ns=told.EVENT_NS, call=_CALL),
     Audit(time_ns=told.EVENT_NS, call=msgspec.structs.replace(_CALL, outcome="refused", count=7)),
     *(

@@ -24,7 +24,7 @@ from tests.plane.rotel import Printed, Rotel, nginx, rotel
 from tests.plane.running import Node, node, plane
 
 WAYS = ("grpc", "http/protobuf", "grpc behind nginx", "http/protobuf behind nginx")
-NOT_JOURNALLED = {events.JOURNAL_DROPPED, events.JOURNAL_UNDECODABLE, events.DIAGNOSTIC}
+NOT_JOURNALLED = {events.JOURNAL_DROPPED, events.JOURNAL_UNDECODABLE}
 
 
 @asynccontextmanager

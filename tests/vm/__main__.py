@@ -27,7 +27,7 @@ from tests.vm.table import table
 
 OUT: Final = ROOT / "build/vm"
 PAGE: Final = ROOT / "docs/kernels.md"
-SECONDS: Final = 900
+SECONDS: Final = 2400
 LOADERS: Final = ("core", "bcc", "headers")
 BENCHMARKS: Final = "tests/bench/"
 HELP: Final = "headers: bcc without BTF, by the kernel's headers"

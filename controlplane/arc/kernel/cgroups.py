@@ -10,6 +10,8 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
+from controlplane.arc.kernel.descriptors import closed_with
+
 FILEID_KERNFS: Final = 0xFE
 _HANDLE: Final = struct.Struct("=IiQ")
 _FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -79,7 +81,7 @@ class Cgroups:
 
     def __init__(self, mount: str) -> None:
         self.mount = mount
-        self._fd = os.open(mount, _FLAGS)
+        self._fd = closed_with(self, os.open(mount, _FLAGS))
         self._handle = ctypes.create_string_buffer(_HANDLE.size)
         self._namespace = _namespace_below(mount)
 

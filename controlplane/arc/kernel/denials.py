@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from controlplane.arc.kernel.events import DENIAL_KEY, Denied
+from controlplane.arc.kernel.events import DENIAL, DENIAL_KEY, Denial, Denied
 from controlplane.arc.kernel.libbpf import LibbpfError, Map, Object, Program
 from controlplane.arc.kernel.loader import OBJECTS
 from controlplane.arc.kernel.lsm import why_absent
@@ -20,7 +20,7 @@ OBJECT: Final = f"{OBJECTS}/deny.bpf.o"
 NUMBERS: Final[Mapping[str, int]] = {name: Denied[name.upper()].value for name in DENIABLE}
 """`fork` -> its number in the kernel."""
 SHARED: Final = ("denials", "own_processes")
-NONE_YET: Final = bytes(8)
+NONE_YET: Final = bytes(DENIAL.size)
 IDLE: Final = "no enforcing policy names deny"
 
 
@@ -52,7 +52,7 @@ class Denials:
             self.close()
             return
         self._programs = list(self._object.programs())
-        self._map = Map(self._object.map_fd("denials"), DENIAL_KEY.size, 8)
+        self._map = Map(self._object.map_fd("denials"), DENIAL_KEY.size, DENIAL.size)
         self._own = self._own or Map(self._object.map_fd("own_processes"), 4, 4)
 
     def spare(self, processes: Sequence[int]) -> None:
@@ -93,16 +93,21 @@ class Denials:
         if found is None or self._map is None:
             return None
         self._map.must_delete(key)
-        count = int.from_bytes(found, "little")
+        count = Denial._make(DENIAL.unpack(found)).times
         self._lifted[what] += count
         return count
+
+    def last(self, cgroup: int, what: str) -> int:
+        """When it was last denied, in monotonic nanoseconds; 0 when never."""
+        found = self._map and self._map.lookup(DENIAL_KEY.pack(cgroup, NUMBERS[what], 0))
+        return Denial._make(DENIAL.unpack(found)).last_ns if found else 0
 
     def counted(self) -> dict[str, int]:
         """How often each was denied since the start, over all cgroups."""
         total = dict(self._lifted)
         names = {number: name for name, number in NUMBERS.items()}
-        for key, count in () if self._map is None else self._map.items():
-            total[names[DENIAL_KEY.unpack(key)[1]]] += int.from_bytes(count, "little")
+        for key, found in () if self._map is None else self._map.items():
+            total[names[DENIAL_KEY.unpack(key)[1]]] += Denial._make(DENIAL.unpack(found)).times
         return total
 
     def close(self) -> None:

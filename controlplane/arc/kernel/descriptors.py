@@ -5,6 +5,7 @@ import errno
 import os
 import signal
 import struct
+import weakref
 from collections.abc import Iterable
 from typing import Final
 
@@ -30,11 +31,18 @@ def _checked(result: int) -> int:
     return result
 
 
+def closed_with(owner: object, fd: int) -> int:
+    """`fd`, which is closed once nothing refers to `owner` any more."""
+    weakref.finalize(owner, os.close, fd)
+    return fd
+
+
 class WallClock:
     """Readable once the wall clock was set, or the machine has slept; silent while time only passes."""
 
     def __init__(self) -> None:
-        self.fd = _checked(_libc.timerfd_create(CLOCK_REALTIME, os.O_CLOEXEC | os.O_NONBLOCK))
+        fd = _checked(_libc.timerfd_create(CLOCK_REALTIME, os.O_CLOEXEC | os.O_NONBLOCK))
+        self.fd = closed_with(self, fd)
         self._spec = _ITIMERSPEC.pack(0, 0, _NEVER_S, 0)
         self._arm()
 
@@ -57,7 +65,8 @@ class Timer:
     """A timerfd that is armed only while something is due."""
 
     def __init__(self) -> None:
-        self.fd = _checked(_libc.timerfd_create(CLOCK_MONOTONIC, os.O_CLOEXEC | os.O_NONBLOCK))
+        fd = _checked(_libc.timerfd_create(CLOCK_MONOTONIC, os.O_CLOEXEC | os.O_NONBLOCK))
+        self.fd = closed_with(self, fd)
         self._spec = ctypes.create_string_buffer(_ITIMERSPEC.size)
         self._armed_ns = 0
 

@@ -130,6 +130,16 @@ class DenialKey(NamedTuple):
 DENIAL_KEY = struct.Struct("<QII")
 
 
+class Denial(NamedTuple):
+    """struct denial."""
+
+    times: int
+    last_ns: int
+
+
+DENIAL = struct.Struct("<QQ")
+
+
 class Placed(NamedTuple):
     """struct placed."""
 
@@ -171,11 +181,12 @@ class Standing(NamedTuple):
 
     arrival_ns: int
     quiet_until_ns: int
+    fired_ns: int
     statistic: int
     busy: int
 
 
-STANDING = struct.Struct("<QQII")
+STANDING = struct.Struct("<QQQII")
 
 
 class Breaker(NamedTuple):

@@ -6,7 +6,6 @@ what it attached stays for as long as the arc holds it.
 
 import errno
 import os
-import select
 import signal
 import socket
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from typing import Final, Literal, NamedTuple, Protocol, Self
 
 import msgspec
 
-from controlplane.arc.children import spawn
+from controlplane.arc.children import ends_within, spawn
 from controlplane.arc.kernel.instructions import has_fetch
 from controlplane.arc.kernel.libbpf import (
     LOG,
@@ -262,7 +261,7 @@ class Compiler:
     def __exit__(self, *_: object) -> None:
         self._wire.close()
         ended = os.pidfd_open(self._pid)
-        if not select.select([ended], [], [], END_SECONDS)[0]:
+        if not ends_within(ended, END_SECONDS):
             os.kill(self._pid, signal.SIGKILL)
         os.close(ended)
         os.waitpid(self._pid, 0)

@@ -12,6 +12,7 @@ from typing import Final
 
 from controlplane.arc.kernel.cgroups import Cgroups
 from controlplane.arc.kernel.control_files import ControlFiles
+from controlplane.arc.kernel.descriptors import closed_with
 from controlplane.arc.kernel.netlink import NETLINK_NETFILTER, open_netlink
 
 CLONE_NEWNET: Final = 0x40000000
@@ -28,7 +29,8 @@ class Namespaces:
     def __init__(self, cgroups: Cgroups) -> None:
         self._cgroups = cgroups
         self._processes = ControlFiles(cgroups, "cgroup.procs", os.O_RDONLY)
-        self._home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        self._home = closed_with(self, home)
         self.own = os.fstat(self._home).st_ino
         self._sockets: dict[tuple[int, int], int] = {}
         """By namespace and protocol."""

@@ -6,7 +6,16 @@ Knows nothing of rules. Where sensors were compiled by bcc there are no such map
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from controlplane.arc.kernel.events import BREAKER, PLACED, Breaker, Placed
+from controlplane.arc.kernel.events import (
+    BREAKER,
+    PLACED,
+    STANDING,
+    STANDING_KEY,
+    Breaker,
+    Placed,
+    Standing,
+    StandingKey,
+)
 from controlplane.arc.kernel.libbpf import Map
 
 PLACES: Final = 16
@@ -24,6 +33,7 @@ class Placements:
         self._placed = Map(shared["placed"], 4, PLACED.size)
         self._scopes = Map(shared["scopes"], 8, 4)
         self._breakers = Map(shared["breakers"], 4, BREAKER.size)
+        self._standings = Map(shared["standings"], STANDING_KEY.size, STANDING.size)
         self._protected = Map(shared["protected_processes"], 4, 8)
 
     def place(self, at: int, policy: Placed) -> None:
@@ -42,6 +52,22 @@ class Placements:
         """Processes, by pid and start in ticks, that are never a victim; False where there is no room."""
         entries = [(pid.to_bytes(4, "little"), ticks.to_bytes(8, "little")) for pid, ticks in processes]
         return all(self._protected.must_update(*entry) for entry in entries)
+
+    def last_fired(self, key: StandingKey) -> int:
+        """When a policy's test last fired against a victim, in monotonic ns; 0 where that is forgotten."""
+        standing = self._standing(key)
+        return standing.fired_ns if standing else 0
+
+    def rest_until(self, key: StandingKey, until_ns: int) -> None:
+        """Let a policy act upon a victim again from then on, where its long ladder has ended early."""
+        standing = self._standing(key)
+        if standing is not None:
+            rested = standing._replace(quiet_until_ns=until_ns)
+            self._standings.must_update(STANDING_KEY.pack(*key), STANDING.pack(*rested))
+
+    def _standing(self, key: StandingKey) -> Standing | None:
+        found = self._standings.lookup(STANDING_KEY.pack(*key))
+        return Standing._make(STANDING.unpack(found)) if found else None
 
     def forget_acts(self, at: int) -> None:
         """Whatever was counted there was done by another policy."""

@@ -134,6 +134,10 @@ class Sensor:
             runs=sum(runs for _, runs in times),
         )
 
+    def run_ns(self) -> int:
+        """How long its programs ran so far; 0 unless kernel.bpf_stats_enabled."""
+        return sum(program.run_time()[0] for program in (self._loaded.programs if self._loaded else ()))
+
     def _counters(self) -> list[int]:
         counters = self.map("counters", 4, 8 * possible_cpus())
         if counters is None:

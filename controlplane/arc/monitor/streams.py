@@ -162,6 +162,8 @@ class Monitor:
         self._remembered: dict[tuple[str, int], tuple[float, ...]] = {}
         self.adapted: Callable[[Place, int], None] = lambda _place, _signal: None
         """Is told of a stream that has changed for good."""
+        self.must_storm: Callable[[Place, Rule], None] = lambda _place, _rule: None
+        """Is told when a stream fires for the first time since its finding."""
         self.budgets: dict[str, Budget] = {}
         """By rule."""
         self.places: dict[int, Place] = {}
@@ -241,6 +243,8 @@ class Monitor:
                     fired(place, who, self.places.get(event.culprit, NOBODY), probe.rule, test, event)
             else:
                 probe.untold += 1
+                if probe.untold == 1:
+                    self.must_storm(place, probe.rule)
 
     def calm(self, probe: Probe, place: Place, test: Test) -> None:
         """An alarm is over: perhaps because what was a change is how it is now."""

@@ -25,10 +25,12 @@ class What(IntEnum):
     """The effect of a span has been waited for long enough."""
     QUIET = 4
     """The signal may have been quiet for as long as its policy asks for."""
+    OVER = 5
+    """A storm of findings may be over."""
 
 
 # A member of an enum is found slower than a constant.
-STEP, UNDO, ASK, GIVE_UP, QUIET = map(int, What)
+STEP, UNDO, ASK, GIVE_UP, QUIET, OVER = map(int, What)
 
 
 class Due(NamedTuple):

@@ -18,6 +18,14 @@ from controlplane.link.rules import BY_HAND, Rate, Rule, Scope, Step
 NO_EVENT: Final = Event._make((*(0,) * (len(Event._fields) - 1), b""))
 
 
+class Trace(NamedTuple):
+    """What it goes on with: the span of whoever asks is its parent."""
+
+    trace_id: bytes
+    span_id: bytes
+    flags: int
+
+
 class Preview(NamedTuple):
     """What an act would write, or which guard forbids it."""
 
@@ -55,12 +63,13 @@ class ByHand:
         act.must_release(opened)
         return Preview(self._engine.holdings.must_changes(victim, opened.changes))
 
-    def act(self, victim: Victim, step: Step, actor: str, trace_id: bytes, root: bytes) -> None:
-        """Take the one step of a reflex of this trace, below the span `root`."""
+    def act(self, victim: Victim, step: Step, actor: str, trace: Trace) -> None:
+        """Take the one step of a reflex in this trace."""
         now = time.monotonic_ns()
         rule = rule_of(victim, step)
         evidence = Evidence(NOBODY, NOBODY, NOBODY, RateTest(Rate(1, 1)), NO_EVENT, "enforce")
-        reflex = Reflex(rule, victim, evidence, trace_id, root, now, now)
+        reflex = Reflex(rule, victim, evidence, trace.trace_id, trace.span_id, now, now)
+        reflex.trace_flags = trace.flags
         # There is no finding to tell, and no event that the act was late for.
         reflex.evidence = None
         reflex.late = True

@@ -15,7 +15,7 @@ from controlplane.arc.kernel.events import Event
 from controlplane.arc.monitor.streams import Place
 from controlplane.arc.monitor.tests import Test, is_open
 from controlplane.arc.reflex.acts import AbsentError, Act
-from controlplane.arc.reflex.agenda import ASK, QUIET, STEP, UNDO, Agenda, Due
+from controlplane.arc.reflex.agenda import ASK, OVER, QUIET, STEP, UNDO, Agenda, Due
 from controlplane.arc.reflex.by_child import ByChild
 from controlplane.arc.reflex.effects import Effects, must_are_set
 from controlplane.arc.reflex.guards import Guards
@@ -24,7 +24,9 @@ from controlplane.arc.reflex.identities import Identities
 from controlplane.arc.reflex.jobs import Doing, Jobs
 from controlplane.arc.reflex.journal import Journal
 from controlplane.arc.reflex.latency import LatencyHistogram
+from controlplane.arc.reflex.modes import weaker
 from controlplane.arc.reflex.plans import Acts, Plan, Rung, plan_for
+from controlplane.arc.reflex.storms import Storms
 from controlplane.arc.reflex.tallies import Tallies
 from controlplane.arc.reflex.telling import (
     Evidence,
@@ -41,7 +43,6 @@ from controlplane.link.signals import BY_NAME, Known
 
 MAX_PUT_OFF: Final = 64
 """Looked through at each wake-up: some 50 us at most. Beyond it the oldest are given up."""
-_RANK: Final[Mapping[Mode, int]] = {"off": 0, "observe": 1, "enforce": 2}
 
 
 class Engine:
@@ -66,8 +67,11 @@ class Engine:
         self._put_off: deque[tuple[Reflex, Rung]] = deque(maxlen=MAX_PUT_OFF)
         """Steps that still lack certainty or confirmation, or are taken only when nothing was lost."""
         self._effects = Effects(journal, self._agenda)
+        self.storms = Storms(journal, self._agenda)
         self.unfelt: AbstractSet[str] = frozenset()
         """Signals of which nothing is told for now: that they are quiet means nothing."""
+        self.last_denied: Callable[[int, str], int] = lambda _cgroup, _what: 0
+        """When the kernel last denied something to a cgroup, 0 when never."""
         self.breaker = guards.breaker
         self.holdings = holdings
         self.jobs = Jobs()
@@ -132,6 +136,7 @@ class Engine:
             self._agenda.must_add(event.time_ns + rung.step.after_ns, STEP, reflex, rung)
         if plan.quiet_ns:
             self._agenda.must_add(event.time_ns + plan.quiet_ns, QUIET, reflex)
+        self.storms.must_follow(reflex)
 
     def take(self, reflex: Reflex, rung: Rung) -> None:
         """A step that somebody has asked for, now."""
@@ -289,7 +294,7 @@ class Engine:
             return due.reflex.ended
         if due.what == UNDO:
             return due.span_id not in self.holdings
-        return due.reflex.pending != due.span_id
+        return due.what != OVER and due.reflex.pending != due.span_id
 
     def run_due(self, now_ns: int) -> None:
         """Take the steps and undos whose time has come, and steps put off that now lack nothing."""
@@ -308,6 +313,8 @@ class Engine:
             self._undo(due.span_id, "timer")
         elif due.what == QUIET:
             self._calm(reflex, now_ns)
+        elif due.what == OVER:
+            self.storms.look(reflex, now_ns)
         elif due.what == ASK:
             held = self.holdings.get(due.span_id)
             if self._effects.ask(due, held.intent.changes if held else ()):
@@ -328,13 +335,22 @@ class Engine:
         self._end(reflex, "quiet")
 
     def _quiet_since(self, reflex: Reflex, now_ns: int) -> int:
-        """A frozen victim is quiet in any case, and so is a signal that is not felt: neither counts."""
+        """A frozen victim is quiet in any case, and so is a signal that is not felt: neither counts.
+
+        Who is denied something and goes on trying is not quiet.
+        """
         if reflex.rule.signal in self.unfelt or is_open(reflex.test):
             return now_ns
+        last_ns = max(reflex.test.fired_ns, reflex.thawed_ns)
         for held in self.holdings.all():
-            if held.reflex is reflex and held.act.name == "freeze":
+            if held.reflex is not reflex:
+                continue
+            if held.act.name == "freeze":
                 return max(now_ns, held.intent.until_ns)
-        return max(reflex.test.fired_ns, reflex.thawed_ns)
+            if held.act.name == "deny":
+                denied = (self.last_denied(reflex.victim.cgroup, each.what) for each in held.intent.changes)
+                last_ns = max(last_ns, *denied)
+        return last_ns
 
     def _reconsider(self, reflex: Reflex, rung: Rung, now_ns: int) -> None:
         """A step that was put off: take it, wait on, or once the next reflex may begin, give it up."""
@@ -382,8 +398,3 @@ class Engine:
 
         self.end_where(stops)
         self.undo_where(lambda held: stops(held.reflex), reason)
-
-
-def weaker(one: Mode, other: Mode) -> Mode:
-    """The mode that allows less."""
-    return one if _RANK[one] <= _RANK[other] else other

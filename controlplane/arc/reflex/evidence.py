@@ -113,6 +113,7 @@ class Gathering:
         return records.Evidence(
             time_ns=now_ns,
             trace_id=reflex.trace_id,
+            trace_flags=reflex.trace_flags,
             span_id=reflex.root,
             rule=rule.name,
             signal=rule.signal,

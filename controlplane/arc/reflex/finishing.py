@@ -50,6 +50,7 @@ def undo_of(intent: Intent, reason: Reason, actor: str, error: str) -> Undo:
     return Undo(
         time_ns=time.monotonic_ns(),
         trace_id=intent.trace_id,
+        trace_flags=intent.trace_flags,
         span_id=os.urandom(8),
         parent_id=intent.span_id,
         rule=intent.rule,

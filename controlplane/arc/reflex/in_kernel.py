@@ -17,7 +17,7 @@ from controlplane.arc.kernel.placements import NOTHING, PLACES, Placements
 from controlplane.arc.kernel.processes import TICK_NS
 from controlplane.arc.monitor.gates import reacting
 from controlplane.arc.monitor.streams import Monitor, Place
-from controlplane.arc.reflex.engine import weaker
+from controlplane.arc.reflex.modes import weaker
 from controlplane.arc.reflex.plans import Acts, Plan, plan_for
 from controlplane.arc.reflex.protection import Protection
 from controlplane.arc.reflex.taking_up import TakingUp
@@ -77,6 +77,9 @@ class InKernel:
         """Be told of cgroups, of protected processes, and of what the kernel did."""
         feeling.followers.append(self)
         feeling.acted, feeling.protected = self.take_up, self.protected
+        if self._placements is not None:
+            self._engine.last_fired = self._placements.last_fired
+            self._engine.rest_until = self._placements.rest_until
 
     def follow(self, rules: Iterable[Rule], breathe: Callable[[], None]) -> None:
         """Put rules in force, once the monitor has settled who looks where."""

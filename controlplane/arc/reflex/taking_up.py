@@ -4,16 +4,16 @@ The kernel acts first and is journalled afterwards. So it does only what a crash
 behind: a denial, which ends with this process, and a kill, which leaves nothing.
 """
 
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import msgspec
 
-from controlplane.arc.kernel.events import Event, Outcome
+from controlplane.arc.kernel.events import Event, Outcome, StandingKey
 from controlplane.arc.monitor.streams import NOBODY, Place
 from controlplane.arc.monitor.tests import Test
-from controlplane.arc.reflex.agenda import STEP
+from controlplane.arc.reflex.agenda import QUIET, STEP
 from controlplane.arc.reflex.denying import must_change
 from controlplane.arc.reflex.engine import Engine
 from controlplane.arc.reflex.plans import Plan, Rung
@@ -33,7 +33,7 @@ GUARDS: Final[Mapping[int, Guard]] = {
 class KernelTest:
     """What a test in the kernel had when it fired. See `Test`."""
 
-    __slots__ = ("fired_ns", "kind", "quiet_until_ns", "statistic", "threshold")
+    __slots__ = ("fired_ns", "key", "kind", "quiet_until_ns", "statistic", "threshold")
 
     def __init__(self, rule: Rule, event: Event, quiet_until_ns: int) -> None:
         match rule.test:
@@ -44,6 +44,9 @@ class KernelTest:
             case test:
                 self.kind, self.statistic = "level", float(event.value)
                 self.threshold = float(getattr(test, "above", 0))
+        process = (event.start_ns, event.pid) if rule.per == "process" else (0, 0)
+        self.key = StandingKey(event.cgroup, *process, event.slot)
+        """By which the kernel knows how the policy stands to the victim."""
         self.quiet_until_ns = quiet_until_ns
         self.fired_ns = event.time_ns
 
@@ -67,6 +70,10 @@ class TakingUp(Engine):
     """Rules that the kernel carries out: what is told of their signals is not ours to act upon."""
     resting: Mapping[str, str] = MappingProxyType({})
     """Those of them that it cannot carry out on this machine, and why."""
+    last_fired: Callable[[StandingKey], int]
+    """When a policy last fired in the kernel against a victim, 0 where that is forgotten."""
+    rest_until: Callable[[StandingKey, int], None]
+    """From when on it may act upon that victim again."""
 
     def must_begin(
         self, place: Place, who: Place, culprit: Place, rule: Rule, test: Test, event: Event
@@ -96,6 +103,17 @@ class TakingUp(Engine):
             self._forbidden(reflex, rung, guard)
         for later in plan.later:
             self._agenda.must_add(event.time_ns + later.step.after_ns, STEP, reflex, later)
+        if plan.quiet_ns:
+            self._agenda.must_add(event.time_ns + plan.quiet_ns, QUIET, reflex)
+
+    def _calm(self, reflex: Reflex, now_ns: int) -> None:
+        """The kernel has told nothing since it acted: it is asked when its test last fired."""
+        test = reflex.test
+        if isinstance(test, KernelTest):
+            test.fired_ns = max(test.fired_ns, self.last_fired(test.key))
+        super()._calm(reflex, now_ns)
+        if isinstance(test, KernelTest) and reflex.ended:
+            self.rest_until(test.key, test.quiet_until_ns)
 
     def _take_up_step(self, reflex: Reflex, rung: Rung, taken: Taken, mode: Mode) -> None:
         act = rung.act

@@ -13,6 +13,7 @@ from controlplane.arc.reflex.plans import Rung
 from controlplane.arc.reflex.victims import Victim
 from controlplane.link.config import Mode
 from controlplane.link.records import (
+    SAMPLED,
     Change,
     Effect,
     Finding,
@@ -42,7 +43,18 @@ class Reflex:
 
     __slots__ = (
         *("actor", "decided_ns", "ended", "event_ns", "evidence", "finding", "gathering", "late", "pending"),
-        *("root", "rule", "test", "thawed_ns", "trace_id", "until_ns", "victim", "waiting"),
+        *(
+            "place",
+            "root",
+            "rule",
+            "test",
+            "thawed_ns",
+            "trace_flags",
+            "trace_id",
+            "until_ns",
+            "victim",
+            "waiting",
+        ),
     )
 
     def __init__(
@@ -58,10 +70,13 @@ class Reflex:
         self.rule = rule
         self.victim = victim
         self.evidence: Evidence | None = evidence
+        self.place = evidence.place
+        """Where it was felt."""
         self.test = evidence.test
         self.until_ns = evidence.test.quiet_until_ns
         """Then the stream's next reflex may begin."""
         self.trace_id = trace_id
+        self.trace_flags = SAMPLED
         self.root = root
         """Span of the finding, parent of every step's."""
         self.event_ns = event_ns
@@ -113,6 +128,7 @@ def must_finding(reflex: Reflex, evidence: Evidence, unit: str) -> Finding:
     return Finding(
         time_ns=event.time_ns,
         trace_id=reflex.trace_id,
+        trace_flags=reflex.trace_flags,
         span_id=reflex.root,
         decided_ns=reflex.decided_ns,
         rule=rule.name,
@@ -145,6 +161,7 @@ def must_intent(
     return Intent(
         time_ns=now,
         trace_id=reflex.trace_id,
+        trace_flags=reflex.trace_flags,
         span_id=span_id,
         parent_id=reflex.root,
         rule=reflex.rule.name,
@@ -168,6 +185,7 @@ def must_outcome(reflex: Reflex, intent: Intent, returned_ns: int, error: str, d
     return Outcome(
         time_ns=returned_ns,
         trace_id=reflex.trace_id,
+        trace_flags=reflex.trace_flags,
         span_id=intent.span_id,
         rule=intent.rule,
         act=intent.act,
@@ -184,6 +202,7 @@ def must_effect(reflex: Reflex, span_id: bytes, act: str, time_ns: int, error: s
     return Effect(
         time_ns=time_ns,
         trace_id=reflex.trace_id,
+        trace_flags=reflex.trace_flags,
         span_id=span_id,
         rule=reflex.rule.name,
         act=act,
@@ -197,6 +216,7 @@ def must_refusal(reflex: Reflex, act: str, guard: Guard, detail: str, span_id: b
     return GuardRefused(
         time_ns=time.monotonic_ns(),
         trace_id=reflex.trace_id,
+        trace_flags=reflex.trace_flags,
         span_id=span_id,
         parent_id=reflex.root,
         rule=reflex.rule.name,
@@ -226,6 +246,7 @@ def take_back(act: Act, intent: Intent, changes: Sequence[Change], reason: Reaso
     return Undo(
         time_ns=time.monotonic_ns(),
         trace_id=intent.trace_id,
+        trace_flags=intent.trace_flags,
         span_id=os.urandom(8),
         parent_id=intent.span_id,
         rule=intent.rule,

@@ -8,6 +8,7 @@ import msgspec
 
 from controlplane.link import frames
 from controlplane.link.amounts import in_words
+from controlplane.link.records import SAMPLED
 from controlplane.link.rules import Step
 from controlplane.plane.api.errors import bad_field
 from controlplane.policy.model import StepSpec, read_quantity
@@ -16,7 +17,7 @@ from controlplane.wire import management_pb2 as pb
 
 TRACEPARENT: Final = "traceparent"
 _TRACEPARENT: Final = re.compile(
-    r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(-.*)?"
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?"
 )
 NOT_SETTINGS: Final = frozenset({"act", "for", "after", "run", "undo", "timeout", "as"})
 
@@ -26,13 +27,14 @@ class Parent(NamedTuple):
 
     trace_id: bytes = b""
     span_id: bytes = b""
+    flags: int = SAMPLED
 
 
 def parent_in(metadata: Iterable[tuple[str, str | bytes]]) -> Parent:
     """W3C Trace Context, 3.2: what is malformed is as if it were not there."""
     for key, value in metadata:
         if key == TRACEPARENT and isinstance(value, str) and (found := _TRACEPARENT.fullmatch(value)):
-            return Parent(bytes.fromhex(found[1]), bytes.fromhex(found[2]))
+            return Parent(bytes.fromhex(found[1]), bytes.fromhex(found[2]), int(found[3], 16))
     return Parent()
 
 

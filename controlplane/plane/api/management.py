@@ -21,6 +21,7 @@ from controlplane.plane.api.explain import explanation
 from controlplane.plane.api.front_door import CALLER
 from controlplane.plane.api.identities import Context
 from controlplane.plane.api.in_time import StalledError
+from controlplane.plane.api.summary import shortened
 from controlplane.plane.arc import Arc
 from controlplane.plane.story import (
     MAX_REFLEXES,
@@ -41,6 +42,8 @@ NOT_KEPT = (
     f"no reflex of this trace is among the last {MAX_REFLEXES:,}, which are kept; "
     "older ones are where the logs are exported to"
 )
+MAX_NAME = 63
+"""Of a policy, as `faults` has it."""
 T = TypeVar("T")
 
 
@@ -105,6 +108,7 @@ class Management:
         """Has the arc take a rule out of force."""
         if not request.name:
             raise bad_field("name", "which policy is not said")
+        check_name("name", request.name)
         await self._do(lambda id_: frames.DeleteRule(id=id_, name=request.name, actor=_actor()))
         return pb.DeletePolicyResponse()
 
@@ -113,6 +117,7 @@ class Management:
         mode = MODE_NAMES.get(request.mode)
         if mode is None:
             raise bad_field("mode", "the mode is one of off, observe and enforce")
+        check_name("policy", request.policy)
         await self._do(lambda id_: frames.SetMode(id=id_, mode=mode, rule=request.policy, actor=_actor()))
         return pb.SetModeResponse()
 
@@ -183,6 +188,7 @@ class Management:
                 actor=_actor(),
                 trace_id=parent.trace_id,
                 parent_id=parent.span_id,
+                trace_flags=parent.flags,
             ),
         )
         return by_hand.response(answer, step)
@@ -201,6 +207,7 @@ class Management:
         """Has the arc close a breaker."""
         if not request.node and not request.policy:
             raise bad_field("whose", "say whose breaker: a policy's or the node's")
+        check_name("policy", request.policy)
         rule = "" if request.node else request.policy
         await self._do(lambda id_: frames.CloseBreaker(id=id_, rule=rule, actor=_actor()))
         return pb.CloseBreakerResponse()
@@ -228,7 +235,13 @@ def handlers(servicer: Management) -> Handlers:
 
 
 def _actor() -> str:
-    return CALLER.get().identity
+    return shortened(CALLER.get().identity)
+
+
+def check_name(field: str, name: str) -> None:
+    """Raises ApiError for what no policy can be called."""
+    if len(name) > MAX_NAME:
+        raise bad_field(field, f"a policy's name has at most {MAX_NAME} characters")
 
 
 def page_size(asked: int) -> int:

@@ -76,6 +76,9 @@ ATTRIBUTES: Final = (
         events.COUNT, "int", "1", 64, "kernel events that were lost, or what else the record stands for"
     ),
     Attribute(events.REPEATS, "int", "1", 117, "records that fired since the last finding and were not told"),
+    Attribute(
+        events.LASTED_NS, "int", "ns", 2500000000, "from the last finding to the last of those records"
+    ),
     Attribute(events.MODE, "string", "", "enforce", "`enforce`, or `observe`: only told"),
     Attribute(events.ACT_NAME, "string", "", "freeze", "act"),
     Attribute(events.STEP, "int", "", 0, "step of the ladder, from 0"),
@@ -130,6 +133,15 @@ EVENTS: Final = (
             *(events.RULE_NAME, events.SIGNAL, events.UNIT, events.TEST, events.VALUE, events.STATISTIC),
             *(events.THRESHOLD, events.COUNT, events.REPEATS, events.MODE, events.DECIDE_NS, events.STREAM),
             *(events.CULPRIT_ID, events.CULPRIT_PATH, events.PARENT_SPAN_ID, *_CGROUP, *_PROCESS),
+        ),
+    ),
+    EventKind(
+        events.REPEATED,
+        "WARN",
+        "a storm of findings is over: how often its stream fired since the last one; in the span of that one",
+        (
+            *(events.RULE_NAME, events.SIGNAL, events.REPEATS, events.LASTED_NS, events.STREAM),
+            *_CGROUP,
         ),
     ),
     EventKind(
@@ -255,10 +267,16 @@ EVENTS: Final = (
     EventKind(
         events.DIAGNOSTIC,
         "DEBUG to ERROR",
-        "the plane about itself; in console, file and systemd's journal, not exported",
+        "the plane about itself, from `--log-level` on",
         (
             *(events.LOGGER, events.EXCEPTION_TYPE, events.EXCEPTION_MESSAGE),
             events.EXCEPTION_STACKTRACE,
         ),
+    ),
+    EventKind(
+        events.DIAGNOSTICS_DROPPED,
+        "WARN",
+        "the plane had too much to say of itself to journal it all",
+        (events.COUNT,),
     ),
 )

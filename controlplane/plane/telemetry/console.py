@@ -13,10 +13,13 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from opentelemetry._logs import LogRecord
+
 from controlplane.link.config import Config
+from controlplane.plane.diagnostics import said
 from controlplane.plane.journal import Stored
 from controlplane.plane.telemetry import events, forms
-from controlplane.plane.telemetry.describe import Event, Severity, Value
+from controlplane.plane.telemetry.describe import Severity, describe_said
 from controlplane.plane.telemetry.logs import Logs
 
 MAX_WAITING: Final = 1024
@@ -98,7 +101,7 @@ class Console(logging.Handler):
             self._outlet.offer(b"... and %d more records\n" % self._untold)
             self._untold = 0
         log = self._logs.make(stored, time.time_ns())
-        if log is not None and self._matters(log.log_record.severity_text):
+        if log is not None and self._matters(log.log_record):
             self._outlet.offer(self._form(log))
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -106,7 +109,7 @@ class Console(logging.Handler):
         self._number += 1
         uid = f"plane-{os.getpid()}-{self._number}"
         at_ns = int(record.created * 1e9)
-        self._outlet.offer(self._form(self._logs.of(_diagnostic(record), uid, at_ns, at_ns)))
+        self._outlet.offer(self._form(self._logs.of(describe_said(said(record)), uid, at_ns, at_ns)))
 
     def close(self) -> None:
         """Nothing more is told."""
@@ -121,8 +124,10 @@ class Console(logging.Handler):
         self._arrival_s -= 1 / LINES_A_SECOND
         return False
 
-    def _matters(self, severity: str | None) -> bool:
-        return logging.getLevelNamesMapping()[severity or "NOTSET"] >= self.level
+    def _matters(self, record: LogRecord) -> bool:
+        """What the plane logs was told when it was logged."""
+        level = logging.getLevelNamesMapping()[record.severity_text or "NOTSET"]
+        return level >= self.level and record.event_name != events.DIAGNOSTIC
 
 
 def console_for(config: Config, logs: Logs, journald: str = JOURNALD) -> Console:
@@ -141,25 +146,6 @@ def _connected(path: str) -> int:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as peer:
         peer.connect(path)
         return peer.detach()
-
-
-def _diagnostic(record: logging.LogRecord) -> Event:
-    attributes: dict[str, Value] = {events.LOGGER: record.name}
-    if record.exc_info and (error := record.exc_info[1]):
-        attributes |= {
-            events.EXCEPTION_TYPE: type(error).__qualname__,
-            events.EXCEPTION_MESSAGE: str(error),
-            events.EXCEPTION_STACKTRACE: logging.Formatter().formatException(record.exc_info),
-        }
-    return Event(events.DIAGNOSTIC, _severity(record.levelno), record.getMessage(), attributes)
-
-
-def _severity(level: int) -> Severity:
-    if level >= logging.ERROR:
-        return "error"
-    if level >= logging.WARNING:
-        return "warn"
-    return "info" if level >= logging.INFO else "debug"
 
 
 def _write(descriptor: int, piece: bytes) -> None:

@@ -32,6 +32,7 @@ class Event(NamedTuple):
     attributes: dict[str, Value]
     trace_id: bytes = b""
     span_id: bytes = b""
+    trace_flags: int = 0
 
 
 def describe(record: records.Record, wall_offset_ns: int) -> Event:
@@ -51,7 +52,9 @@ def describe(record: records.Record, wall_offset_ns: int) -> Event:
             return _refused(record)
         case records.Evidence():
             return _evidence(record)
-        case records.Lost() | records.Notice() | records.Audit():
+        case records.Repeated():
+            return _repeated(record)
+        case records.Lost() | records.Notice() | records.Audit() | records.Diagnostic():
             return _of_the_daemon(record)
         case _:
             assert_never(record)
@@ -207,7 +210,24 @@ def _evidence(record: records.Evidence) -> Event:
     return _told(record, events.EVIDENCE, "info", body, attributes)
 
 
-def _of_the_daemon(record: records.Lost | records.Notice | records.Audit) -> Event:
+def _repeated(record: records.Repeated) -> Event:
+    where = record.path or record.stream
+    seconds = record.lasted_ns / 1e9
+    body = f"{record.rule}: {record.signal} in {where} fired {record.repeats} times more, for {seconds:.3g} s"
+    attributes: dict[str, Value] = {
+        events.SIGNAL: record.signal,
+        events.REPEATS: record.repeats,
+        events.LASTED_NS: record.lasted_ns,
+        **_cgroup(record.path, record.cgroup),
+    }
+    if record.stream:
+        attributes[events.STREAM] = record.stream
+    return _told(record, events.REPEATED, "warn", body, attributes)
+
+
+def _of_the_daemon(
+    record: records.Lost | records.Notice | records.Audit | records.Diagnostic,
+) -> Event:
     """What belongs to no reflex."""
     match record:
         case records.Lost():
@@ -218,8 +238,22 @@ def _of_the_daemon(record: records.Lost | records.Notice | records.Audit) -> Eve
             return Event(events.PREFIX + record.name, record.severity, text, named)
         case records.Audit(call=call):
             return _audit(call)
+        case records.Diagnostic(said=said):
+            return describe_said(said)
         case _:
             assert_never(record)
+
+
+def describe_said(said: records.Said) -> Event:
+    """A line of the plane's log."""
+    attributes: dict[str, Value] = {events.LOGGER: said.logger}
+    if said.error:
+        attributes |= {
+            events.EXCEPTION_TYPE: said.error,
+            events.EXCEPTION_MESSAGE: said.message,
+            events.EXCEPTION_STACKTRACE: said.trace,
+        }
+    return Event(events.DIAGNOSTIC, said.severity, said.text, attributes)
 
 
 def _lost(record: records.Lost) -> Event:
@@ -262,12 +296,13 @@ _InRule = (
     | records.Undo
     | records.GuardRefused
     | records.Evidence
+    | records.Repeated
 )
 
 
 def _told(record: _InRule, name: str, severity: Severity, body: str, attributes: dict[str, Value]) -> Event:
     named: dict[str, Value] = {events.RULE_NAME: record.rule, **attributes}
-    return Event(name, severity, body, named, record.trace_id, record.span_id)
+    return Event(name, severity, body, named, record.trace_id, record.span_id, record.trace_flags)
 
 
 def _result(*, ok: bool, error: str) -> dict[str, Value]:

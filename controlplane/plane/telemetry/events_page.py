@@ -20,7 +20,7 @@ What reflexarc tells as OpenTelemetry log records: over OTLP, as JSON lines, and
 | Timestamp | the kernel event's own time where there is one; see below |
 | ObservedTimestamp | when the plane made the record, each time it is sent |
 | TraceId, SpanId | of the reflex and of this step; none where there is no reflex |
-| TraceFlags | 1 (sampled) in a reflex, else 0 |
+| TraceFlags | 1 (sampled) in a reflex, or as the caller has them who asked for it; else 0 |
 | SeverityNumber, SeverityText | 5 DEBUG, 9 INFO, 13 WARN, 17 ERROR |
 | EventName | below |
 | Body | one sentence for people; all that is in it is an attribute, too |
@@ -43,7 +43,8 @@ effect share the span of their intent, an undo is its child. Log records have no
 was asked for over the API goes on with the trace of the call, and its finding has a parent, too.
 
 **Storms.** A stream tells one finding a cooldown, a minute unless its policy says otherwise, never less than
-20 ms; the next one says in `{events.REPEATS}` how many records fired in between.
+20 ms; the next one says in `{events.REPEATS}` how many records fired in between. Where none has come five
+seconds after the cooldown, the storm is over, and `{events.REPEATED}` says it.
 
 **Repeats.** A record may be sent again after a crash or an unanswered request, always with the same
 `{events.LOG_RECORD_UID}`.

@@ -28,6 +28,7 @@ MAX_TEXT: Final = 2048
 """Characters of one value; longer ones end in an ellipsis."""
 MAX_INSTANCES: Final = 8
 """Arcs whose resource is remembered; an export rarely crosses from one to another."""
+MAX_FLAGS: Final = 255
 _INT64: Final = 1 << 63
 _BREAKS: Final = {9: "\\t", 10: "\\n", 13: "\\r", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 _CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | _BREAKS
@@ -38,7 +39,6 @@ _SEVERITIES: Final = {
     "error": SeverityNumber.ERROR,
 }
 _ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
-_FLAGS: Final = {True: TraceFlags(TraceFlags.SAMPLED), False: TraceFlags(TraceFlags.DEFAULT)}
 _SCOPE: Final = InstrumentationScope(events.SCOPE_NAME, __version__, events.SCOPE_SCHEMA_URL)
 
 
@@ -151,6 +151,6 @@ def _context(event: Event) -> Context:
     """The trace of its reflex. Never the ambient one: that of this process means nothing here."""
     trace_id, span_id = (int.from_bytes(part, "big") for part in (event.trace_id[:16], event.span_id[:8]))
     span = NonRecordingSpan(
-        SpanContext(trace_id, span_id, is_remote=True, trace_flags=_FLAGS[bool(trace_id)])
+        SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(event.trace_flags & MAX_FLAGS))
     )
     return set_span_in_context(span, Context())

@@ -7,7 +7,7 @@ from typing import TypeVar
 import msgspec
 
 from controlplane.link import frames, records, rules
-from controlplane.link.records import Call
+from controlplane.link.records import Call, Said
 
 T = TypeVar("T")
 
@@ -22,6 +22,7 @@ class Responder:
         self.calls: list[Call] = []
         """Those it was to journal."""
         self.notices: list[frames.Noticed] = []
+        self.said: list[Said] = []
         self.silent = False
         self.status = STATUS
         self.streams: list[frames.Stream] = []
@@ -42,6 +43,8 @@ class Responder:
         match command:
             case frames.Audited(call=call):
                 self.calls.append(call)
+            case frames.Diagnosed(said=said):
+                self.said.append(said)
             case frames.Noticed():
                 self.notices.append(command)
             case _:
@@ -74,7 +77,13 @@ class Responder:
             case frames.SetMode(mode=mode):
                 self.status = msgspec.structs.replace(self.status, mode=mode)
                 return frames.Done(1)
-            case frames.SegmentMoved() | frames.Ping() | frames.Audited() | frames.Noticed():
+            case (
+                frames.SegmentMoved()
+                | frames.Ping()
+                | frames.Audited()
+                | frames.Noticed()
+                | frames.Diagnosed()
+            ):
                 return frames.Done()
             case _:
                 return self._do(command)

@@ -2,13 +2,14 @@
 
 import json
 import os
-import select
 import subprocess
 import sys
 
 import pytest
 
+from controlplane.arc.children import ends_within
 from controlplane.link.account import account
+from tests.patience import patient
 
 REPORT = """
 import json, os, sys
@@ -80,4 +81,4 @@ def test_it_ends_with_its_parent() -> None:
         pidfd = os.pidfd_open(int(process.stdout.readline()))
         process.kill()
     with os.fdopen(pidfd):
-        assert select.select([pidfd], [], [], 10)[0], "the plane outlived its arc"
+        assert ends_within(pidfd, patient(10)), "the plane outlived its arc"

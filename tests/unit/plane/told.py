@@ -33,6 +33,20 @@ def finding(trace_id: bytes = TRACE, *, mode: Mode = "enforce") -> records.Findi
     )
 
 
+def repeated() -> records.Repeated:
+    return records.Repeated(
+        time_ns=EVENT_NS + 65_000_000_000,
+        trace_id=TRACE,
+        span_id=ROOT,
+        rule="fork-storm",
+        signal="process.fork",
+        cgroup=99,
+        path="/storm",
+        repeats=117,
+        lasted_ns=2_500_000_000,
+    )
+
+
 def samples() -> list[Sample]:
     """A storm that doubles: eight records of ever more forks by one parent."""
     return [

@@ -26,12 +26,13 @@ def asked(plane: Served) -> frames.Trigger:
 
 def test_a_cgroup(client: Client, plane: Served) -> None:
     request = pb.TriggerRequest(act="freeze", cgroup="/storm", for_ns=30 * NS)
-    answer = client.trigger(request, f"00-{TRACE}-{SPAN}-01")
+    answer = client.trigger(request, f"00-{TRACE}-{SPAN}-00")
     assert (answer.trace_id, answer.victim.path, list(answer.writes)) == (
         *(TRACE, "/storm", ["cgroup.freeze 0 -> 1"]),
     )
     command = asked(plane)
     assert (command.step, command.path, command.pid) == (Step("freeze", for_ns=30 * NS), "/storm", 0)
+    assert command.trace_flags == 0
     assert (command.trace_id.hex(), command.parent_id.hex(), command.actor) == (TRACE, SPAN, "unix:admin")
 
 
@@ -128,8 +129,8 @@ def test_a_malformed_trace_is_none(header: str) -> None:
 
 
 def test_a_trace_of_a_later_version_is_read() -> None:
-    found = parent_in([("other", "x"), ("traceparent", f"cc-{TRACE}-{SPAN}-01-what-comes")])
-    assert found == Parent(bytes.fromhex(TRACE), bytes.fromhex(SPAN))
+    found = parent_in([("other", "x"), ("traceparent", f"cc-{TRACE}-{SPAN}-00-what-comes")])
+    assert found == Parent(bytes.fromhex(TRACE), bytes.fromhex(SPAN), 0)
 
 
 @pytest.mark.parametrize(
@@ -145,3 +146,8 @@ def test_a_trace_of_a_later_version_is_read() -> None:
 )
 def test_acts_that_set_no_value(step: Step, pid: int, words: str) -> None:
     assert in_other_words(step, pid) == words
+
+
+@pytest.mark.parametrize(("header", "flags"), [("00", 0), ("01", 1), ("03", 3), ("ff", 255)])
+def test_flags_of_a_trace_are_those_of_the_caller(header: str, flags: int) -> None:
+    assert parent_in([("traceparent", f"00-{TRACE}-{SPAN}-{header}")]).flags == flags

@@ -297,3 +297,14 @@ def test_explain_what_begins_alike(client: Client, plane: Served) -> None:
     with pytest.raises(InvalidError, match="more digits"):
         client.explain(told.TRACE.hex()[:4])
     assert client.explain(told.TRACE.hex()[:6]).reflex.trace_id == told.TRACE.hex()
+
+
+def test_a_name_that_no_policy_can_have(client: Client) -> None:
+    long = "x" * 64
+    for call in (
+        lambda: client.delete(long),
+        lambda: client.set_mode(pb.MODE_OBSERVE, long),
+        lambda: client.close_breaker(long),
+    ):
+        with pytest.raises(InvalidError, match="at most 63"):
+            call()

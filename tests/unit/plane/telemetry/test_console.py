@@ -126,9 +126,12 @@ def test_a_reader_that_stands_still_holds_up_nobody(pipe: tuple[int, int]) -> No
         outlet.offer(b"x" * 1000)
     outlet.close()
     assert outlet.dropped >= MAX_WAITING
-    read_back = 0
-    while read_back < 64 * 1024:
-        read_back += len(os.read(pipe[0], 1 << 16))
+    # To the end: its thread must not outlive the descriptor, whose number is another file's then.
+    left = 1000 * (3 * MAX_WAITING - outlet.dropped)
+    while left:
+        left -= len(os.read(pipe[0], 1 << 16))
+    outlet.close()
+    assert not outlet._thread.is_alive()
 
 
 def test_a_reader_that_is_gone_is_survived() -> None:
