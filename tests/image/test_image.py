@@ -25,7 +25,7 @@ RUN = (
     *("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096"),
 )
 CAPABILITIES = (
-    *("BPF", "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "KILL", "NET_ADMIN", "PERFMON", "SETGID"),
+    *("BPF", "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "KILL", "NET_ADMIN", "PERFMON", "SETGID"),
     *("SETPCAP", "SETUID", "SYS_ADMIN", "SYS_NICE", "SYS_PTRACE"),
 )
 """Each with its reason in docs/operations.md."""
