@@ -73,6 +73,7 @@ class TestCgroup:
         kill_all(self.directory)
         for process in self.started:
             with process:
+                process.kill()  # it may not have got into the cgroup yet
                 process.wait(patient(10))
         self.started.clear()
 

@@ -23,10 +23,11 @@ DEMO: Final = "tests/demo/fork_storm.py"
 STORM: Final = "from tests.demo.fork_storm import main; main(above=20, seconds=120)"
 """Emulated, a process forks some hundred times a second."""
 ELSEWHERE: Final = (
-    *("by_hand", "daemon", "descriptors", "disk", "encoding", "evidence_file", "explain", "grace"),
-    *("hooks", "hostile_plane", "hot_path", "learned", "learned_values", "loader", "losses"),
-    *("management", "observed", "offline", "privileges", "quiet", "races", "record", "recover"),
-    *("self_budget", "storms", "supervised", "two_tiers", "user_sensors"),
+    *("act", "by_hand", "daemon", "descriptors", "disk", "encoding", "evidence_file", "explain"),
+    *("grace", "hooks", "hostile_plane", "hot_path", "in_kernel", "learned", "learned_values"),
+    *("loader", "log_forms", "losses", "management", "observed", "offline", "privileges", "quiet"),
+    *("races", "record", "recover", "self_budget", "storms", "supervised", "two_tiers"),
+    *("user_sensors"),
 )
 OPTIONS: Final = (
     *("-q", "--color=no", "-p", "no:cacheprovider", "--patience", "6", "--timeout", "300"),
