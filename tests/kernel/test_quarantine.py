@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -166,6 +167,7 @@ def test_nobody_reaches_a_cgroup_that_is_cut_off(
     assert asking.reaches(HERE[0]) == [False]
 
 
+@pytest.mark.skipif("VM_REPO" in os.environ, reason="an emulated machine sends more slowly than the rate")
 def test_what_a_cgroup_sends_is_kept_to_its_rate(turn: Turn, cgroup: TestCgroup) -> None:
     turned = prepared(turn(fork_rule(cgroup, SLOW)))
     victim = Talker(cgroup)
