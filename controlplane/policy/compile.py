@@ -14,7 +14,6 @@ from typing import Final, assert_never
 
 import msgspec
 
-from controlplane.link.capabilities import Capability, keep_only
 from controlplane.link.config import Config
 from controlplane.link.faults import Fault, faults
 from controlplane.link.placing import misplaced
@@ -272,6 +271,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--no-defaults", action="store_true")
     parser.add_argument("folder", type=Path, metavar="DIR")
     options = parser.parse_args(arguments)
+    from controlplane.link.capabilities import Capability, keep_only
+
     keep_only({Capability.DAC_READ_SEARCH})
     try:
         known = read_signals(options.signals_fd)

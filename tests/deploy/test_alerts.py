@@ -127,6 +127,6 @@ async def go_wrong(running: Running, status: Status) -> None:
 async def finds(api: Api, names: set[str]) -> None:
     for name in names:
         try:
-            await api.await_query(alerts()[name], 10)
+            await api.await_query(alerts()[name], 30)
         except TimeoutError:
             pytest.fail(f"{name} finds nothing")
