@@ -25,9 +25,9 @@ STORM: Final = "from tests.demo.fork_storm import main; main(above=20, seconds=1
 ELSEWHERE: Final = (
     *("act", "by_hand", "daemon", "descriptors", "disk", "encoding", "evidence_file", "explain"),
     *("grace", "hooks", "hostile_plane", "hot_path", "in_kernel", "learned", "learned_values"),
-    *("loader", "log_forms", "losses", "management", "observed", "offline", "privileges", "quiet"),
-    *("races", "record", "recover", "self_budget", "storms", "supervised", "two_tiers"),
-    *("user_sensors"),
+    *("loader", "log_forms", "losses", "management", "observed", "offline", "privileges"),
+    *("quarantine", "quiet", "races", "record", "recover", "self_budget", "shape", "storms"),
+    *("supervised", "two_tiers", "user_sensors"),
 )
 OPTIONS: Final = (
     *("-q", "--color=no", "-p", "no:cacheprovider", "--patience", "6", "--timeout", "300"),
