@@ -54,7 +54,7 @@ TEXTS = {
     "Trigger.trace_id": "told",
     "UndoActs.trace_id": "compared",
 }
-"""Every text that a command can carry -> what the arc does with it. Actors, calls and lines of its log are told."""
+"""Every text that a command can carry -> what the arc does with it. Actors, calls and log lines are told."""
 
 
 def texts(info: inspect.Type, at: str) -> Iterator[str]:
