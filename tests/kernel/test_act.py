@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,19 +11,14 @@ import pytest
 from controlplane.client import InvalidError
 from controlplane.wire import management_pb2 as pb
 from tests.kernel.conftest import FORKER, TestCgroup, await_until, fork_in
-from tests.kernel.test_daemon import REFLEXARC, Daemon, await_event, policy, step
+from tests.kernel.test_daemon import REFLEXARC, Daemon, await_event, one_of, policy, step
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 
 @pytest.fixture
 def daemon() -> Iterator[Daemon]:
-    # Not under pytest's own folder, which is closed to the plane.
-    with tempfile.TemporaryDirectory(prefix="reflexarc-test-") as folder:
-        made = Daemon(Path(folder))
-        yield made
-        if made.process is not None:
-            made.end()
+    yield from one_of(Daemon)
 
 
 def reflexarc(daemon: Daemon, *words: str, **environment: str) -> "subprocess.CompletedProcess[str]":

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -100,14 +101,22 @@ def cmdline(pid: int) -> bytes:
         return b""
 
 
-@pytest.fixture
-def daemon() -> Iterator[Daemon]:
+DaemonT = TypeVar("DaemonT", bound=Daemon)
+
+
+def one_of(kind: type[DaemonT]) -> Iterator[DaemonT]:
+    """For a fixture: a daemon that is not started, and is ended if the test has left it running."""
     # Not under pytest's own folder, which is closed to the plane.
     with tempfile.TemporaryDirectory(prefix="reflexarc-test-") as folder:
-        made = Daemon(Path(folder))
+        made = kind(Path(folder))
         yield made
         if made.process is not None:
             made.end()
+
+
+@pytest.fixture
+def daemon() -> Iterator[Daemon]:
+    yield from one_of(Daemon)
 
 
 def await_event(events: Iterator[Event], wanted: Callable[[Event], bool]) -> Event:

@@ -1,6 +1,5 @@
 """The state directory of a real daemon is full or read-only: it reacts all the same, and recovers."""
 
-import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +8,7 @@ import pytest
 
 from controlplane.client import HealthClient
 from tests.kernel.conftest import FORKER, TestCgroup, await_until, fork_in
-from tests.kernel.test_daemon import Daemon, free_port, policy
+from tests.kernel.test_daemon import Daemon, free_port, one_of, policy
 from tests.small_disk import SmallDisk, beside
 
 
@@ -41,11 +40,7 @@ class Confined(Daemon):
 
 @pytest.fixture
 def confined() -> Iterator[Confined]:
-    with tempfile.TemporaryDirectory(prefix="reflexarc-test-") as folder:
-        made = Confined(Path(folder))
-        yield made
-        if made.process is not None:
-            made.end()
+    yield from one_of(Confined)
 
 
 @pytest.mark.parametrize("way", ["full", "read-only"])

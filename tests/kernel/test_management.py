@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from controlplane.link.config import Config
 from controlplane.link.records import Audit, Call, Notice, Record
 from controlplane.wire import management_pb2 as pb
 from tests.bench.daemon import free_port, journalled
-from tests.kernel.test_daemon import Daemon
+from tests.kernel.test_daemon import Daemon, one_of
 
 CONFIG = """
 default_policies: false
@@ -75,11 +74,7 @@ class Locked(Daemon):
 
 @pytest.fixture
 def locked() -> Iterator[Locked]:
-    with tempfile.TemporaryDirectory(prefix="reflexarc-test-") as folder:
-        made = Locked(Path(folder))
-        yield made
-        if made.process is not None:
-            made.end()
+    yield from one_of(Locked)
 
 
 def reflexarc(locked: Locked, who: str, *words: str) -> "subprocess.CompletedProcess[str]":

@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ from controlplane.wire import management_pb2 as pb
 from tests.certificates import Authority
 from tests.deploy.dashboard import expressions, metrics
 from tests.kernel.conftest import FORKER, TestCgroup, fork_in
-from tests.kernel.test_daemon import Daemon, await_event, free_port, policy, step
+from tests.kernel.test_daemon import Daemon, await_event, free_port, one_of, policy, step
 from tests.plane.kubelet import probe
 from tests.plane.prometheus import Api, prometheus
 
@@ -45,11 +44,7 @@ class Observed(Daemon):
 
 @pytest.fixture
 def observed() -> Iterator[Observed]:
-    with tempfile.TemporaryDirectory(prefix="reflexarc-test-") as folder:
-        made = Observed(Path(folder))
-        yield made
-        if made.process is not None:
-            made.end()
+    yield from one_of(Observed)
 
 
 def test_everything_the_dashboard_asks_is_answered(
