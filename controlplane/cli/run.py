@@ -148,7 +148,8 @@ def check_tls(config: Config) -> None:
     if not given.address:
         return
     from controlplane.plane.api.certificates import now_utc
-    from controlplane.plane.api.tls import Files, TlsError, load
+    from controlplane.plane.api.tls import Files, load
+    from controlplane.plane.tls import TlsError
 
     files = Files(given.cert, given.key, given.client_ca, given.crl)
     try:

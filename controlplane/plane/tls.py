@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 class TlsError(Exception):
     """The files cannot be used; `hint` says what to change."""
 
-    def __init__(self, message: str, hint: str) -> None:
+    def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
 

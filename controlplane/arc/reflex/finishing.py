@@ -1,15 +1,14 @@
 """What becomes of a reflex when a child has done its part: outcome, effect, undo, steps that waited."""
 
-import os
 import time
 from collections.abc import Iterable, Iterator
 
 from controlplane.arc.reflex.engine import Engine
 from controlplane.arc.reflex.jobs import Doing, Job, Jobs
 from controlplane.arc.reflex.journal import Journal
-from controlplane.arc.reflex.telling import must_effect, must_outcome
+from controlplane.arc.reflex.telling import must_effect, must_outcome, undo_of
 from controlplane.link.errands import Report
-from controlplane.link.records import Intent, Reason, Undo
+from controlplane.link.records import Intent, Undo
 from controlplane.link.rules import Rule
 
 
@@ -27,7 +26,7 @@ class Finishing:
             self._done(job, report)
         else:
             error = report.error and (report.detail or report.error)
-            self._journal.must_append(undo_of(job.intent, job.reason, job.actor, error))
+            self._journal.must_append(undo_of(job.intent, job.reason, job.actor, error, ok=not error))
             self._engine.tallies.must_tally(job.intent.act, "undone")
 
     def _done(self, job: Doing, report: Report) -> None:
@@ -45,27 +44,6 @@ class Finishing:
             self._engine.go_on(reflex)
 
 
-def undo_of(intent: Intent, reason: Reason, actor: str, error: str) -> Undo:
-    """A program has undone what another did, or has failed to."""
-    return Undo(
-        time_ns=time.monotonic_ns(),
-        trace_id=intent.trace_id,
-        trace_flags=intent.trace_flags,
-        span_id=os.urandom(8),
-        parent_id=intent.span_id,
-        rule=intent.rule,
-        act=intent.act,
-        cgroup=intent.cgroup,
-        path=intent.path,
-        pid=intent.pid,
-        reason=reason,
-        ok=not error,
-        error=error,
-        actor=actor,
-        event_ns=intent.event_ns,
-    )
-
-
 def take_back_hooks(left: Iterable[Intent], rules: Iterable[Rule], jobs: Jobs) -> Iterator[Undo]:
     """What a dead predecessor's programs did: by what the policies' files say now, and by nothing else.
 
@@ -77,4 +55,4 @@ def take_back_hooks(left: Iterable[Intent], rules: Iterable[Rule], jobs: Jobs) -
         if hook is not None and hook.undo:
             jobs.take_back(intent, hook, "restart")
         elif intent.act == "hook":
-            yield undo_of(intent, "restart", "", "its policy has no such undo any more")
+            yield undo_of(intent, "restart", "", "its policy has no such undo any more", ok=False)

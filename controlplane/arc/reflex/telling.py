@@ -243,6 +243,12 @@ def take_back(act: Act, intent: Intent, changes: Sequence[Change], reason: Reaso
         error = "foreign"
     except OSError as failure:
         error = "" if failure.errno in GONE else failure.strerror or "failed"
+    ok = error in ("", "foreign", "shared")
+    return undo_of(intent, reason, actor, error, ok=ok, detail=detail or "")
+
+
+def undo_of(intent: Intent, reason: Reason, actor: str, error: str, *, ok: bool, detail: str = "") -> Undo:
+    """An act is undone, or it is not; `error` says what came between, be it a failure or not."""
     return Undo(
         time_ns=time.monotonic_ns(),
         trace_id=intent.trace_id,
@@ -255,9 +261,9 @@ def take_back(act: Act, intent: Intent, changes: Sequence[Change], reason: Reaso
         path=intent.path,
         pid=intent.pid,
         reason=reason,
-        ok=error in ("", "foreign", "shared"),
+        ok=ok,
         error=error,
-        detail=detail or "",
+        detail=detail,
         actor=actor,
         event_ns=intent.event_ns,
     )

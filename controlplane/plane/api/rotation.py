@@ -11,8 +11,9 @@ from typing import Literal
 
 from controlplane.link.frames import Noticed
 from controlplane.plane.api.summary import MAX_SUMMARY, shortened
-from controlplane.plane.api.tls import Credentials, Files, TlsError
+from controlplane.plane.api.tls import Credentials, Files
 from controlplane.plane.arc import Arc
+from controlplane.plane.tls import TlsError
 
 log = logging.getLogger(__name__)
 

@@ -17,17 +17,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from controlplane.plane.api.certificates import now_utc
+from controlplane.plane.tls import TlsError
 
 MAX_FILE: Final = 1024 * 1024
 _CRL: Final = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
-
-
-class TlsError(ValueError):
-    """These files cannot be served with; `hint` says what to change."""
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
 
 
 class Files(NamedTuple):

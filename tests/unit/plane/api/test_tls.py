@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from controlplane.plane.api.tls import Credentials, Files, TlsError, load
+from controlplane.plane.api.tls import Credentials, Files, load
+from controlplane.plane.tls import TlsError
 from tests.authority import HOUR, Authority, Shown, replace
 
 
