@@ -70,7 +70,8 @@ def own_daemon(folder: Path) -> Iterator[Client]:
     command = [
         *(str(REFLEXARC), "run", "--mode", "enforce", "--policies", str(folder / "policies.d")),
         *("--runtime-dir", str(folder / "run"), "--state-dir", str(folder / "state")),
-        *("--metrics", "127.0.0.1:0", "--health", "127.0.0.1:0"),
+        # What it tells is shown from its journal.
+        *("--metrics", "127.0.0.1:0", "--health", "127.0.0.1:0", "--log-level", "error"),
     ]
     daemon = subprocess.Popen(command)
     try:
