@@ -40,7 +40,8 @@ were. NTP's slewing moves both clocks alike.
 **One trace a reflex.** The finding's span is the root; intents and refusals are its children, an act and its
 effect share the span of their intent, an undo is its child. Log records have no parent: it is the attribute
 `{events.PARENT_SPAN_ID}`. Sorted by Timestamp they are the story in its order. A reflex that
-was asked for over the API goes on with the trace of the call, and its finding has a parent, too.
+was asked for over the API goes on with the trace of the call: it has no finding, and its intents are
+children of the span of the call.
 
 **Storms.** A stream tells one finding a cooldown, a minute unless its policy says otherwise, never less than
 20 ms; the next one says in `{events.REPEATS}` how many records fired in between. Where none has come five
