@@ -1,4 +1,7 @@
-"""`--fuzz SECONDS`: the tests of each file go on with new examples for so long; without it, each runs the same few."""
+"""`--fuzz SECONDS`: the tests of each file go on with new examples for so long, by equal shares.
+
+Without it, each runs the same few.
+"""
 
 from time import monotonic
 

@@ -1,6 +1,7 @@
 """What one attempt means, for each answer a collector may give."""
 
 import asyncio
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -177,14 +178,14 @@ def test_renewed_files_are_read_with_the_next_connection(authority: Authority, t
     async def scenario() -> None:
         client, other = authority.client(), Authority(tmp_path, "other")
         trusted = tmp_path / "trusted.pem"
-        trusted.write_bytes(Path(other.ca).read_bytes())
+        shutil.copy(other.ca, trusted)
         tls = Files(str(trusted), client.cert, client.key)
         async with Sink(credentials=secured(authority)) as sink:
             address = f"localhost:{sink.port}"
             async with Collector(address, tls=tls, headers={}, timeout_s=5) as collector:
                 refused = await collector.send(ExportLogsServiceRequest())
                 assert isinstance(refused, Unreachable)
-                trusted.write_bytes(Path(authority.ca).read_bytes())
+                shutil.copy(authority.ca, trusted)
                 assert await collector.send(ExportLogsServiceRequest()) == Accepted()
 
     asyncio.run(scenario())
