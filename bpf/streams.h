@@ -43,7 +43,8 @@ MAP_HASH(protected_names, struct name, u8, 256);
 /* Of this sensor alone. */
 MAP_PER_CPU(counters, u64, COUNTERS);
 MAP_PER_CPU(turns, u32, 1);
-/* When any count of a loss last rose. The arc asks before each act that losses forbid, through a memory map. */
+/* When any count of a loss last rose. The arc asks before each act that losses forbid, through a memory map.
+ */
 MAP_MMAPABLE(last_loss, u64, 1);
 
 static __always_inline void count(u32 what, u64 by)
