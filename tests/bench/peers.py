@@ -37,6 +37,7 @@ BYSTANDERS: Final = (("grow", 128, 0), ("wake", 4, 20_000), ("fork", 3, 0))
 """A service that holds memory, one that has little to do, one that forks now and then."""
 SETTLE_S: Final = 5
 """Emulated, it takes seconds until the first bystander has its memory."""
+LATER_S: Final = 5
 MIB: Final = 1 << 20
 MLOCK_ALL: Final = 3
 
@@ -60,7 +61,9 @@ class Round(NamedTuple):
     ms: float
     """Until nobody of the culprit runs any more; 0 when that was not so in time."""
     lost_mib: float
-    """Memory that the culprit held at most."""
+    """Memory that the culprit held at most until then."""
+    later_mib: float
+    """And until some seconds later: a first stop may be short."""
     by_kernel: bool
     """Its OOM killer was there first."""
     harmed: int
@@ -147,10 +150,18 @@ def once(fault: str, parent: Path, others: list[Bystander]) -> Round:
         with program(culprit, *words) as (_, began_ns):
             stopped = await_cgroup(culprit, "frozen 1", "populated 0", seconds=seconds)
             ms = (time.monotonic_ns() - began_ns) / 1e6 if stopped else 0.0
-            lost_mib = int((culprit / "memory.peak").read_text()) / MIB
+            lost_mib = peak_mib(culprit)
+            if stopped.startswith("frozen"):
+                time.sleep(LATER_S)
+            later_mib = peak_mib(culprit)
             by_kernel = "oom_kill 0" not in (culprit / "memory.events").read_text()
         harmed = sum(each.harmed for each in others)
-    return Round(ms, lost_mib, by_kernel, harmed)
+    return Round(ms, lost_mib, later_mib, by_kernel, harmed)
+
+
+def peak_mib(culprit: Path) -> float:
+    """Memory that it held at most."""
+    return int((culprit / "memory.peak").read_text()) / MIB
 
 
 def summarise(done: dict[tuple[str, str], list[Round]]) -> dict[str, Figure]:
@@ -162,8 +173,9 @@ def summarise(done: dict[tuple[str, str], list[Round]]) -> dict[str, Figure]:
         figures[f"{label}.not_stopped"] = Figure(len(rounds) - len(stopped), f"of {len(rounds)}")
         figures[f"{label}.by_kernel"] = Figure(sum(each.by_kernel for each in rounds), f"of {len(rounds)}")
         figures[f"{label}.harmed"] = Figure(sum(each.harmed for each in rounds), "bystanders")
-        lost = sorted(each.lost_mib for each in rounds)
-        figures[f"{label}.memory"] = Figure(round(percentile(lost, 0.5), 1), "MiB")
+        for when in ("lost_mib", "later_mib"):
+            held = sorted(float(getattr(each, when)) for each in rounds)
+            figures[f"{label}.{when}"] = Figure(round(percentile(held, 0.5), 1), "MiB")
         if stopped:
             figures[f"{label}.p50"] = against_ours(fault, percentile(stopped, 0.5), done)
             figures[f"{label}.max"] = Figure(round(stopped[-1], 1), "ms")
