@@ -118,7 +118,7 @@ struct seen {
 
 struct holding {
 	struct seen last;
-	long taken; /* that it was told of and has not given back: what it had from its parent is not its own */
+	long taken; /* and not given back; what it had from its parent is not its own */
 };
 
 /* What this CPU saw last: the kernel counts by CPU, too, and moves the sum every 32 pages or more. */
@@ -190,7 +190,7 @@ HOOK1(sched_process_exit, struct task_struct *, task)
 	u32 process = READ(task, tgid);
 	struct holding *holding;
 
-	if (!gate_of(SIGNAL_MEMORY_GROWTH) || process != READ(task, pid))
+	if (!gate_of(SIGNAL_MEMORY_GROWTH) || process != (u32)READ(task, pid))
 		return;
 	holding = LOOKUP(holdings, &process);
 	if (!holding)

@@ -3,7 +3,7 @@
 import pytest
 
 from controlplane.link.rules import NS, Betting, Poisson, Pressure, Rare, Rate
-from controlplane.link.signals import SIGNALS, Signal
+from controlplane.link.signals import PAGES, SIGNALS, Signal
 from controlplane.policy.compile import compile_policies
 from controlplane.policy.errors import PolicyError
 from controlplane.policy.load import policies_of
@@ -189,6 +189,6 @@ def test_not_per_process_where_none_is_named(signal: str, test: str) -> None:
 
 @pytest.mark.parametrize("signal", [signal for signal in SIGNALS if signal.process])
 def test_per_process_where_one_is_named(signal: Signal) -> None:
-    above = "5/s" if signal.kind == "count" else "5ms"
+    above = {"1": "5/s", PAGES: "5MiB/s"}.get(signal.unit, "5ms")
     text = with_test(signal.name, f"kind: threshold, above: {above}").replace("per: cgroup", "per: process")
     assert compiled(text.replace("act: freeze, for: 10s", "act: observe")).per == "process"
