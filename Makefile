@@ -58,7 +58,7 @@ run: setup ## start the daemon in observe mode and show live what it feels (root
 test: setup tools ## all tests that can run here; as root also those on the kernel
 	@.venv/bin/python -m pytest
 
-fuzz: setup ## new bytes for frames, journals, policies and requests, a minute for each test; SECONDS=600 for more
+fuzz: setup ## new bytes for frames, journals, policies and requests, a minute for each; SECONDS=600 for more
 	@.venv/bin/python -m pytest -q --timeout 0 --fuzz $(SECONDS) tests/fuzz
 
 demo: setup ## a fork storm in a cgroup of its own: felt, frozen, killed, told in microseconds (root)
