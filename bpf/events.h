@@ -255,7 +255,6 @@ enum counter {
 	COUNTER_LOST_STREAMS, /* events of a stream for which the map had no room */
 	COUNTER_LOST_STORAGE, /* beginnings whose time could not be kept until their end */
 	COUNTER_LOST_SLOTS,   /* values of a stream for whose bets there was no room */
-	COUNTER_LAST_LOSS,    /* no count: when any of those four last rose, in monotonic nanoseconds */
 	COUNTERS,
 };
 

@@ -43,6 +43,9 @@ MAP_HASH(protected_names, struct name, u8, 256);
 /* Of this sensor alone. */
 MAP_PER_CPU(counters, u64, COUNTERS);
 MAP_PER_CPU(turns, u32, 1);
+/* When any count of a loss last rose. The arc asks before each act that losses forbid, through a memory map.
+ */
+MAP_MMAPABLE(last_loss, u64, 1);
 
 static __always_inline void count(u32 what, u64 by)
 {
@@ -55,12 +58,12 @@ static __always_inline void count(u32 what, u64 by)
 /* Something was felt and cannot be told. */
 static __always_inline void count_loss(u32 what)
 {
-	u32 last = COUNTER_LAST_LOSS;
-	u64 *slot = LOOKUP(counters, &last);
+	u32 first = 0;
+	u64 *last = LOOKUP(last_loss, &first);
 
 	count(what, 1);
-	if (slot)
-		*slot = bpf_ktime_get_ns();
+	if (last)
+		*last = bpf_ktime_get_ns();
 }
 
 /* The gate of a signal, NULL while it is closed. */

@@ -258,8 +258,7 @@ class Counter(IntEnum):
     LOST_STREAMS = 3
     LOST_STORAGE = 4
     LOST_SLOTS = 5
-    LAST_LOSS = 6
-    COUNTERS = 7
+    COUNTERS = 6
 
 
 class Denied(IntEnum):
