@@ -12,9 +12,13 @@ export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/usr/bin:$(CURDIR)/.tools/usr
 PYTHON ?= /usr/bin/python3
 NAME ?=
 KERNEL ?=
+BOX ?=
 LOADER ?= core
 SECONDS ?= 60
 VARIANT ?= core
+GRPC ?= stock
+TWICE ?=
+MACHINE ?= $(shell uname -m)
 # Of these the image has Debian's build, which shares one OpenSSL with the interpreter.
 DEBIANS := cryptography cffi pycparser
 OBJECTS := controlplane/arc/kernel/objects
@@ -26,15 +30,28 @@ PACKAGES := clang bpftool libbpf-dev libc6-dev python3-bpfcc python3-venv \
 # For `make vm` alone: the machines, and what their kernels are unpacked with and start with.
 VM_PACKAGES := qemu-system-x86 busybox-static kmod lz4 zstd
 
+# For `make unit`, besides: the root of its machine.
+UNIT_PACKAGES := $(VM_PACKAGES) mmdebstrap
+
+# For `make vagrant`, besides: a box of our own, and libvirt without the service that Debian would start.
+VAGRANT_PACKAGES := $(UNIT_PACKAGES) vagrant vagrant-libvirt libvirt-daemon libvirt-daemon-driver-qemu \
+	libvirt-clients dnsmasq-base iptables openssh-client qemu-utils rsync
+
 # For `make image` alone.
 IMAGE_PACKAGES := buildah crun runc podman fuse-overlayfs mmdebstrap uidmap zstd
+
+# For an image of another machine, whose programs are emulated meanwhile.
+ifneq ($(MACHINE),$(shell uname -m))
+IMAGE_PACKAGES += qemu-user-static
+FOREIGN := $(PYTHON) deploy/image/foreign.py $(MACHINE) build/image/store-$(MACHINE)
+endif
 
 # .venv is right if this file exists: its name says for which declarations (what
 # pyproject.toml has before the linters), folder and interpreter.
 KEY = { sed '/^\[tool.ruff\]/Q' pyproject.toml; cat setup.py; echo '$(CURDIR)'; readlink -f '$(PYTHON)'; } | sha256sum | cut -c1-16
 READY := .venv/.ready-$(shell $(KEY))
 
-.PHONY: help setup run test fuzz demo lint format bench vm image lock kernels table proto events clean packages objects tools
+.PHONY: help setup run test fuzz demo lint format bench vm unit vagrant image audit lock kernels table proto events clean packages objects tools
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | column -t -s'|'
@@ -58,7 +75,7 @@ run: setup ## start the daemon in observe mode and show live what it feels (root
 test: setup tools ## all tests that can run here; as root also those on the kernel
 	@.venv/bin/python -m pytest
 
-fuzz: setup ## new bytes for frames, journals, policies and requests, a minute for each test; SECONDS=600 for more
+fuzz: setup ## new bytes for frames, journals, policies and requests, a minute for each; SECONDS=600 for more
 	@.venv/bin/python -m pytest -q --timeout 0 --fuzz $(SECONDS) tests/fuzz
 
 demo: setup ## a fork storm in a cgroup of its own: felt, frozen, killed, told in microseconds (root)
@@ -79,9 +96,26 @@ vm: setup ## the kernel tests on other kernels, in emulated machines; KERNEL=6.1
 	@$(MAKE) packages PACKAGES='$(VM_PACKAGES)'
 	.venv/bin/python -m tests.vm --loader $(LOADER) $(KERNEL)
 
-image: ## build the container image with buildah; VARIANT=bcc for the one that compiles sensors (root)
+unit: setup ## the systemd unit under a real systemd, in an emulated machine; KERNEL=6.12 for another kernel (root)
+	@$(MAKE) packages PACKAGES='$(UNIT_PACKAGES)'
+	.venv/bin/python -m tests.vm --init systemd $(or $(KERNEL),6.12)
+
+vagrant: setup ## a Vagrant machine from nothing to nothing, tried in between; KERNEL=6.1, BOX=local without network (root)
+	@$(MAKE) packages PACKAGES='$(VAGRANT_PACKAGES)'
+	.venv/bin/python -m tests.vm.wheels
+	for kernel in $(or $(KERNEL),6.1); do
+		[[ '$(BOX)' != local ]] || vagrant/build-box $$kernel
+		private=; virsh -q -c qemu:///system uri >/dev/null 2>&1 || private=vagrant/private-libvirt
+		env $(BOX:%=REFLEXARC_BOX=%) $$private vagrant/run $$kernel
+	done
+
+image: ## build the container image with buildah; VARIANT=bcc, GRPC=small, MACHINE=aarch64, TWICE=1 (root)
 	@$(MAKE) packages PACKAGES='$(IMAGE_PACKAGES)'
-	$(PYTHON) deploy/image/make.py --variant $(VARIANT)
+	$(FOREIGN) $(PYTHON) deploy/image/make.py --machine $(MACHINE) --variant $(VARIANT) --grpc $(GRPC) $(if $(TWICE),--twice)
+
+audit: $(READY) ## look for known holes in what the image holds from PyPI
+	@pip install -qq --disable-pip-version-check pip-audit
+	pip-audit --disable-pip --require-hashes -r deploy/image/requirements.txt
 
 lock: $(READY) ## pin what the image holds from PyPI, by hash
 	@pip install -qq --disable-pip-version-check uv

@@ -52,7 +52,7 @@ class Authority:
     ) -> Shown:
         """A certificate made `since` now, which a negative time puts into the past."""
         spiffe = f"spiffe://{DOMAIN}/{name}" if kind == "client" else ""
-        dns, addresses = ((HOST,), ("127.0.0.1",)) if kind == "server" else ((), ())
+        dns, addresses = ((HOST, "localhost"), ("127.0.0.1", "::1")) if kind == "server" else ((), ())
         wanted = Wanted(kind, name, lifetime, spiffe, dns, addresses)
         pair = issued(wanted, self._pair, datetime.now(UTC) + since)
         if rsa_key:

@@ -17,7 +17,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--patience", type=float, default=1, help="factor on all limits of time, for a slow machine"
     )
-    parser.addoption("--fuzz", type=float, default=0, help="seconds for each test in tests/fuzz")
+    parser.addoption("--fuzz", type=float, default=0, help="seconds for each file in tests/fuzz")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -37,9 +37,10 @@ class CannotMeasureError(Exception):
 
 
 def compiled(name: str) -> Path:
-    """The C program peer/NAME.c, compiled when its source is newer than what is there."""
+    """The C program peer/NAME.c, compiled when its source, or the contract, is newer than what is there."""
     source, target = HERE / "peer" / f"{name}.c", BIN / name
-    if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
+    newest = max(path.stat().st_mtime for path in (source, ROOT / "bpf/events.h"))
+    if not target.exists() or target.stat().st_mtime < newest:
         BIN.mkdir(exist_ok=True)
         command = (
             "gcc",

@@ -1,4 +1,7 @@
-"""`--fuzz SECONDS`: every test goes on with new examples for so long; without it, each runs the same few."""
+"""`--fuzz SECONDS`: the tests of each file go on with new examples for so long, by equal shares.
+
+Without it, each runs the same few.
+"""
 
 from time import monotonic
 
@@ -12,7 +15,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object:
     seconds: float = pyfuncitem.config.getoption("--fuzz")
     if not seconds:
         return (yield)
-    end = monotonic() + seconds
+    beside = sum(item.path == pyfuncitem.path for item in pyfuncitem.session.items)
+    end = monotonic() + seconds / beside
     given = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
     first = yield
     while monotonic() < end:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.plane.certificates import Authority
+from tests.certificates import Authority
 from tests.plane.running import free_port
 
 _FIELD = re.compile(r"(ObservedTimestamp|Timestamp|SeverityText|SeverityNumber|EventName|Body|Flags): (.*)")
@@ -120,7 +120,7 @@ async def nginx(
     """In front of a collector; its port. Lets in whom the authority has signed."""
     port = free_port()
     config = folder / "nginx.conf"
-    server = authority.pair("server")
+    server = authority.server()
     config.write_text(
         NGINX.format(folder=folder, port=port, protocols=protocols, server=server, ca=authority.ca, to=to)
     )

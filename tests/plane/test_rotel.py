@@ -18,7 +18,7 @@ from controlplane.plane.journal import Stored
 from controlplane.plane.telemetry import events
 from controlplane.plane.telemetry.catalogue import EVENTS
 from controlplane.plane.telemetry.logs import Logs
-from tests.plane.certificates import Authority
+from tests.certificates import Authority
 from tests.plane.every import EVERY
 from tests.plane.rotel import Printed, Rotel, nginx, rotel
 from tests.plane.running import Node, node, plane
@@ -49,8 +49,8 @@ async def way_to(collector: Rotel, way: str, where: Node) -> AsyncIterator[Expor
 def secrets(where: Node) -> tuple[Authority, dict[str, str]]:
     """An authority, and files that the plane's account may read."""
     authority = Authority(where.root)
-    pair = authority.pair("client")
-    return authority, {"ca": str(authority.ca), "cert": str(pair.cert), "key": str(pair.key)}
+    pair = authority.client()
+    return authority, {"ca": authority.ca, "cert": pair.cert, "key": pair.key}
 
 
 def _with(export: Export, **fields: str) -> Export:

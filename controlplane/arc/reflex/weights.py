@@ -43,7 +43,7 @@ class ReweighProcess:
         changes: tuple[Change, ...] = ()
         try:
             for amount in step.amounts:
-                before = priorities.must_get(directory, amount.key)
+                before = _must_get(directory, victim.pid, amount.key)
                 fds += (directory,)
                 changes += (Change(amount.key, before, _must_value(amount)),)
         except OSError:
@@ -87,6 +87,13 @@ class ReweighProcess:
             os.close(directory)
             os.close(pidfd)
         return True
+
+
+def _must_get(directory: int, pid: int, what: str) -> str:
+    """By number, for whoever has it now: should that be another, then nothing will be set."""
+    if what == "oom_score_adj":
+        return priorities.must_get(directory, what)
+    return priorities.must_get_of_thread(pid, what)
 
 
 def _must_value(amount: Amount) -> str:

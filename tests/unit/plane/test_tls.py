@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from controlplane.link.config import Tls
 from controlplane.plane.tls import Context, TlsError, context_of
-from tests.certificates import PEM, Authority
+from tests.certificates import Authority
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def encrypted(files: Tls, folder: Path) -> str:
     key = serialization.load_pem_private_key(Path(files.key).read_bytes(), None)
     path = folder / "encrypted.pem"
     secret = serialization.BestAvailableEncryption(b"secret")
-    path.write_bytes(key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, secret))
+    path.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, secret))
     return str(path)
 
 

@@ -1,6 +1,7 @@
 """What one attempt means, for each answer a collector may give."""
 
 import asyncio
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from controlplane.plane.telemetry.answer import (
 )
 from controlplane.plane.telemetry.collector import Collector
 from controlplane.plane.telemetry.security import Files
-from tests.plane.certificates import Authority
+from tests.certificates import Authority
 from tests.plane.sink import Fault, Sink, hang, refuse, reject, retry_after
 
 
@@ -129,19 +130,19 @@ def authority(tmp_path: Path) -> Authority:
 
 
 def secured(authority: Authority) -> grpc.ServerCredentials:
-    pair = authority.pair("server")
+    pair = authority.server()
     return grpc.ssl_server_credentials(
-        [(pair.key.read_bytes(), pair.cert.read_bytes())],
-        root_certificates=authority.ca.read_bytes(),
+        [(Path(pair.key).read_bytes(), Path(pair.cert).read_bytes())],
+        root_certificates=Path(authority.ca).read_bytes(),
         require_client_auth=True,
     )
 
 
 def test_a_client_certificate_lets_us_in(authority: Authority) -> None:
     async def scenario() -> None:
-        client = authority.pair("client")
+        client = authority.client()
         async with Sink(credentials=secured(authority)) as sink:
-            files = Files(str(authority.ca), str(client.cert), str(client.key))
+            files = Files(authority.ca, client.cert, client.key)
             assert await attempts(sink, files) == Accepted()
 
     asyncio.run(scenario())
@@ -161,11 +162,12 @@ def test_certificates_that_do_not_fit_are_told_and_end_nothing(
     authority: Authority, tmp_path: Path, cert: str, key: str, code: str
 ) -> None:
     async def scenario() -> None:
-        authority.pair("client")
+        client = authority.client()
+        made = {"client.pem": client.cert, "client.key": client.key, "server.key": authority.server().key}
         (tmp_path / "garbage.pem").write_text("no certificate")
-        names = [str(tmp_path / name) if name else "" for name in (cert, key)]
+        names = [made.get(name, str(tmp_path / name)) if name else "" for name in (cert, key)]
         async with Sink(credentials=secured(authority)) as sink:
-            answer = await attempts(sink, Files(str(authority.ca), *names))
+            answer = await attempts(sink, Files(authority.ca, *names))
         assert isinstance(answer, Unreachable)
         assert answer.code == code
 
@@ -174,16 +176,16 @@ def test_certificates_that_do_not_fit_are_told_and_end_nothing(
 
 def test_renewed_files_are_read_with_the_next_connection(authority: Authority, tmp_path: Path) -> None:
     async def scenario() -> None:
-        client, other = authority.pair("client"), Authority(tmp_path, "other")
+        client, other = authority.client(), Authority(tmp_path, "other")
         trusted = tmp_path / "trusted.pem"
-        trusted.write_bytes(other.ca.read_bytes())
-        tls = Files(str(trusted), str(client.cert), str(client.key))
+        shutil.copy(other.ca, trusted)
+        tls = Files(str(trusted), client.cert, client.key)
         async with Sink(credentials=secured(authority)) as sink:
             address = f"localhost:{sink.port}"
             async with Collector(address, tls=tls, headers={}, timeout_s=5) as collector:
                 refused = await collector.send(ExportLogsServiceRequest())
                 assert isinstance(refused, Unreachable)
-                trusted.write_bytes(authority.ca.read_bytes())
+                shutil.copy(authority.ca, trusted)
                 assert await collector.send(ExportLogsServiceRequest()) == Accepted()
 
     asyncio.run(scenario())

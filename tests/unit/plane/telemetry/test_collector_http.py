@@ -22,7 +22,7 @@ from controlplane.plane.telemetry.answer import MAX_WAIT_S, Accepted, Answer, Po
 from controlplane.plane.telemetry.collector_http import HttpCollector
 from controlplane.plane.telemetry.security import Files
 from controlplane.plane.telemetry.settings import Destination
-from tests.plane.certificates import Authority
+from tests.certificates import Authority
 
 REQUEST = ExportLogsServiceRequest()
 REQUEST.resource_logs.add().schema_url = "x" * 1000
@@ -219,7 +219,7 @@ def test_what_is_sent() -> None:
 
 def server_side(authority: Authority, newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    pair = authority.pair("server")
+    pair = authority.server()
     context.load_cert_chain(pair.cert, pair.key)
     context.load_verify_locations(authority.ca)
     context.verify_mode = ssl.CERT_REQUIRED
@@ -229,8 +229,8 @@ def server_side(authority: Authority, newest: ssl.TLSVersion = ssl.TLSVersion.TL
 
 def test_over_tls_with_a_client_certificate(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
-    client = authority.pair("client")
-    files = Files(str(authority.ca), str(client.cert), str(client.key))
+    client = authority.client()
+    files = Files(authority.ca, client.cert, client.key)
 
     async def scenario() -> None:
         tls = server_side(authority)
@@ -242,14 +242,14 @@ def test_over_tls_with_a_client_certificate(tmp_path: Path) -> None:
 
 def test_nothing_is_sent_to_a_stranger_nor_over_an_older_tls(tmp_path: Path) -> None:
     authority, stranger = Authority(tmp_path), Authority(tmp_path, "stranger")
-    client = authority.pair("client")
-    files = Files(str(authority.ca), str(client.cert), str(client.key))
+    client = authority.client()
+    files = Files(authority.ca, client.cert, client.key)
     older = server_side(authority, ssl.TLSVersion.TLSv1_2)
 
     async def scenario() -> None:
         for context, trusted in (
             (older, files),
-            (server_side(authority), files._replace(ca=str(stranger.ca))),
+            (server_side(authority), files._replace(ca=stranger.ca)),
         ):
             async with serving(OK, tls=context) as server, collector(server.port, files=trusted) as ours:
                 said = await ours.send(REQUEST)

@@ -1,7 +1,6 @@
 """HTTP for scrapes: clients that are slow, silent, many or rude, in plain text and with TLS."""
 
 import asyncio
-import datetime as dt
 import gzip
 import os
 import resource
@@ -16,6 +15,7 @@ from controlplane.plane.telemetry import scrape as scrape_module
 from controlplane.plane.telemetry.metrics import Snapshot
 from controlplane.plane.telemetry.scrape import MAX_CONNECTIONS, Scrapes, Take, serve_metrics
 from controlplane.plane.tls import Context
+from tests.authority import HOUR
 from tests.certificates import Authority, Pair
 from tests.unit.plane.loop import until
 
@@ -238,7 +238,7 @@ async def refused(scrapes: Scrapes, context: ssl.SSLContext) -> bool:
 
 def test_with_tls_only_clients_of_the_authority_get_in(authority: Authority, tmp_path: Path) -> None:
     other = Authority(tmp_path, "another authority").client()
-    expired = authority.client(valid=-dt.timedelta(hours=1))
+    expired = authority.client(since=-2 * HOUR)
 
     async def scenario(scrapes: Scrapes) -> None:
         good = client_context(authority, authority.client())
