@@ -94,7 +94,7 @@ image: ## build the container image with buildah; VARIANT=bcc, GRPC=small, MACHI
 
 audit: $(READY) ## look for known holes in what the image holds from PyPI
 	@pip install -qq --disable-pip-version-check pip-audit
-	pip-audit --disable-pip --require-hashes -r deploy/image/requirements.txt
+	pip-audit --strict --disable-pip --require-hashes -r deploy/image/requirements.txt
 
 lock: $(READY) ## pin what the image holds from PyPI, by hash
 	@pip install -qq --disable-pip-version-check uv
