@@ -10,6 +10,7 @@
 #define COMM_LENGTH 16
 #define HISTOGRAM_BUCKETS 40
 #define WATCHED 4096U
+#define ENDED 32768U
 #define BET_BUCKETS 162
 #define BET_SLOTS 10240
 #define OWN_PROCESSES 2
@@ -35,6 +36,7 @@ enum signal {
 	SIGNAL_MEMORY_RECLAIM_STALL,
 	SIGNAL_MEMORY_OOM_KILL,
 	SIGNAL_MEMORY_GROWTH,
+	SIGNAL_MEMORY_FAULT,
 	SIGNAL_PSI_MEMORY,
 	SIGNAL_PSI_CPU,
 	SIGNAL_PSI_IO,
@@ -254,7 +256,6 @@ enum counter {
 	COUNTER_LOST_STREAMS, /* events of a stream for which the map had no room */
 	COUNTER_LOST_STORAGE, /* beginnings whose time could not be kept until their end */
 	COUNTER_LOST_SLOTS,   /* values of a stream for whose bets there was no room */
-	COUNTER_LAST_LOSS,    /* no count: when any of those four last rose, in monotonic nanoseconds */
 	COUNTERS,
 };
 
