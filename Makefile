@@ -15,6 +15,9 @@ KERNEL ?=
 LOADER ?= core
 SECONDS ?= 60
 VARIANT ?= core
+GRPC ?= stock
+TWICE ?=
+MACHINE ?= $(shell uname -m)
 # Of these the image has Debian's build, which shares one OpenSSL with the interpreter.
 DEBIANS := cryptography cffi pycparser
 OBJECTS := controlplane/arc/kernel/objects
@@ -32,12 +35,18 @@ IMAGE_PACKAGES := buildah crun runc podman fuse-overlayfs mmdebstrap uidmap zstd
 # For `make k8s` alone, besides those for the image; what is built on the way is kept in .kubernetes.
 K8S_PACKAGES := busybox-static dpkg-dev make openssl
 
+# For an image of another machine, whose programs are emulated meanwhile.
+ifneq ($(MACHINE),$(shell uname -m))
+IMAGE_PACKAGES += qemu-user-static
+FOREIGN := $(PYTHON) deploy/image/foreign.py $(MACHINE) build/image/store-$(MACHINE)
+endif
+
 # .venv is right if this file exists: its name says for which declarations (what
 # pyproject.toml has before the linters), folder and interpreter.
 KEY = { sed '/^\[tool.ruff\]/Q' pyproject.toml; cat setup.py; echo '$(CURDIR)'; readlink -f '$(PYTHON)'; } | sha256sum | cut -c1-16
 READY := .venv/.ready-$(shell $(KEY))
 
-.PHONY: help setup run test fuzz demo lint format bench vm image k8s lock kernels table proto events clean packages objects tools
+.PHONY: help setup run test fuzz demo lint format bench vm image k8s audit lock kernels table proto events clean packages objects tools
 
 help:
 	@sed -n 's/^\([a-z0-9]*\):.*## /  make \1|/p' Makefile | column -t -s'|'
@@ -82,9 +91,13 @@ vm: setup ## the kernel tests on other kernels, in emulated machines; KERNEL=6.1
 	@$(MAKE) packages PACKAGES='$(VM_PACKAGES)'
 	.venv/bin/python -m tests.vm --loader $(LOADER) $(KERNEL)
 
-image: ## build the container image with buildah; VARIANT=bcc for the one that compiles sensors (root)
+image: ## build the container image with buildah; VARIANT=bcc, GRPC=small, MACHINE=aarch64, TWICE=1 (root)
 	@$(MAKE) packages PACKAGES='$(IMAGE_PACKAGES)'
-	$(PYTHON) deploy/image/make.py --variant $(VARIANT)
+	$(FOREIGN) $(PYTHON) deploy/image/make.py --machine $(MACHINE) --variant $(VARIANT) --grpc $(GRPC) $(if $(TWICE),--twice)
+
+audit: $(READY) ## look for known holes in what the image holds from PyPI
+	@pip install -qq --disable-pip-version-check pip-audit
+	pip-audit --disable-pip --require-hashes -r deploy/image/requirements.txt
 
 k8s: setup ## the manifests on a cluster of one node, built of Debian's parts: half an hour once, then minutes (root)
 	@$(MAKE) packages PACKAGES='$(K8S_PACKAGES)'

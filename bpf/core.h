@@ -69,10 +69,30 @@ struct sched_info {
 	u64 last_queued;
 };
 
+/* The last field is named for the size. */
+struct percpu_counter {
+	long count;
+	int *counters;
+};
+
+struct mm_struct {
+	struct percpu_counter rss_stat[4];
+};
+
+/* Before Linux 6.2 (f1a7941243c1); an array of atomic_long_t. */
+struct mm_rss_stat {
+	char count[32];
+};
+
+struct mm_struct___old {
+	struct mm_rss_stat rss_stat;
+};
+
 struct task_struct {
 	int pid;
 	int tgid;
 	int exit_code;
+	struct mm_struct *mm;
 	unsigned int flags;
 	unsigned int __state;
 	u64 start_boottime;

@@ -35,6 +35,7 @@ enum signal {
 	SIGNAL_MEMORY_RECLAIM_STALL,
 	SIGNAL_MEMORY_OOM_KILL,
 	SIGNAL_MEMORY_GROWTH,
+	SIGNAL_MEMORY_FAULT,
 	SIGNAL_PSI_MEMORY,
 	SIGNAL_PSI_CPU,
 	SIGNAL_PSI_IO,
@@ -254,7 +255,6 @@ enum counter {
 	COUNTER_LOST_STREAMS, /* events of a stream for which the map had no room */
 	COUNTER_LOST_STORAGE, /* beginnings whose time could not be kept until their end */
 	COUNTER_LOST_SLOTS,   /* values of a stream for whose bets there was no room */
-	COUNTER_LAST_LOSS,    /* no count: when any of those four last rose, in monotonic nanoseconds */
 	COUNTERS,
 };
 

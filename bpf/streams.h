@@ -43,6 +43,9 @@ MAP_HASH(protected_names, struct name, u8, 256);
 /* Of this sensor alone. */
 MAP_PER_CPU(counters, u64, COUNTERS);
 MAP_PER_CPU(turns, u32, 1);
+/* When any count of a loss last rose. The arc asks before each act that losses forbid, through a memory map.
+ */
+MAP_MMAPABLE(last_loss, u64, 1);
 
 static __always_inline void count(u32 what, u64 by)
 {
@@ -55,12 +58,12 @@ static __always_inline void count(u32 what, u64 by)
 /* Something was felt and cannot be told. */
 static __always_inline void count_loss(u32 what)
 {
-	u32 last = COUNTER_LAST_LOSS;
-	u64 *slot = LOOKUP(counters, &last);
+	u32 first = 0;
+	u64 *last = LOOKUP(last_loss, &first);
 
 	count(what, 1);
-	if (slot)
-		*slot = bpf_ktime_get_ns();
+	if (last)
+		*last = bpf_ktime_get_ns();
 }
 
 /* The gate of a signal, NULL while it is closed. */
@@ -210,11 +213,12 @@ static __always_inline void tell_count(void *ctx, struct stream_key *key, u32 pe
 }
 
 /*
- * `weight` more events of a counted signal, in the stream `of`, about `task`, which may be NULL. Emits when a
- * batch of them came within the gate's window. Two CPUs may reset the batch at once: then a few events fall
- * into the next one, and none is counted twice.
+ * `weight` more events of a counted signal, in the stream `of`, about `task`, which may be NULL; below zero,
+ * so much was given back, and what comes within the window is owed for it first. Emits when a batch of them
+ * came within the gate's window. Two CPUs may reset the batch at once: then a few events fall into the next
+ * one, and none is counted twice.
  */
-static __always_inline void count_weighted(void *ctx, u32 signal, u64 of, u32 weight, u64 cgroup,
+static __always_inline void count_weighted(void *ctx, u32 signal, u64 of, int weight, u64 cgroup,
 					   struct task_struct *task)
 {
 	struct gate *gate = gate_of(signal);
@@ -234,7 +238,8 @@ static __always_inline void count_weighted(void *ctx, u32 signal, u64 of, u32 we
 		count_loss(COUNTER_LOST_STREAMS);
 		return;
 	}
-	__sync_fetch_and_add(&stream->total, weight);
+	if (weight > 0)
+		__sync_fetch_and_add(&stream->total, weight);
 	since = stream->since_ns;
 	if (is_over(since, gate->window_ns, now)) {
 		stream->since_ns = since = now;
@@ -245,7 +250,7 @@ static __always_inline void count_weighted(void *ctx, u32 signal, u64 of, u32 we
 		stream->told = 0;
 	}
 	pending = ADD_UP(&stream->pending, weight);
-	if (pending < batch_of(stream, gate))
+	if ((int)pending < 0 || pending < batch_of(stream, gate))
 		return;
 	stream->pending = 0;
 	stream->since_ns = now;

@@ -30,7 +30,7 @@ class Guarding:
         self._names = sensors.shared_map("protected_names", NAME_BYTES, 1)
         self.protection = Protection(cgroups, config.protect)
         self._breaker = Breaker(config.breaker_acts, config.breaker_window_s * NS, kept(folder))
-        confirmation, loss = Confirmation(monitor.must_confirmed), Loss(sensors.last_loss)
+        confirmation, loss = Confirmation(monitor.must_confirmed), Loss(sensors.must_last_loss)
         self.all = Guards(self.protection, confirmation, loss, self._breaker)
 
     def spare(self, plane: int, denials: Denials) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from controlplane.cli.show import NS_PER_S, clock, date, duration, microseconds, mode_word
-from controlplane.link.signals import BY_NAME
+from controlplane.link.signals import BY_NAME, unit_in_words
 from controlplane.wire import management_pb2 as pb
 
 Step = pb.ReflexStep
@@ -212,4 +212,4 @@ def quantity(value: float, signal: str, unit: str) -> str:
         return microseconds(round(value))
     if unit == "%":
         return f"{value / 100:,.4g} %"
-    return f"{value:,.6g}" if unit in ("", "1") else f"{value:,.6g} {unit}"
+    return f"{value:,.6g}{unit_in_words(unit)}"

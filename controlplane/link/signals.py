@@ -17,13 +17,16 @@ class Signal(NamedTuple):
     kind: Literal["count", "value"]
     """`count`: events per time; `value`: each event carries one."""
     unit: str
-    """UCUM: `1` events, `ns` nanoseconds, `%` hundredths of a percent."""
+    """UCUM: `1` events, `{page}` pages, `ns` nanoseconds, `%` hundredths of a percent."""
     meaning: str
     key: Key = "cgroup"
     """What a stream of it is kept by."""
     process: bool = True
     """Whether its events name a process; else no rule can be about one."""
 
+
+PAGES: Final = "{page}"
+"""Unit of counts of memory, in the machine's own pages."""
 
 NAMELESS: Final = frozenset({"psi", "block", "net", "link", "losses", "softirq"})
 """Sensors that feel where whoever runs is nobody in particular, or nobody runs."""
@@ -40,7 +43,8 @@ _ROWS: Final = (
         "memory.reclaim_stall", "memory", "value", "ns", "time a task had to reclaim memory before it got any"
     ),
     Signal("memory.oom_kill", "memory", "count", "1", "processes chosen by the OOM killer"),
-    Signal("memory.growth", "memory", "count", "1", "page faults of programs"),
+    Signal("memory.growth", "memory", "count", PAGES, "pages by which the memory of programs grew"),
+    Signal("memory.fault", "memory", "count", "1", "page faults of programs"),
     Signal("psi.memory", "psi", "value", "%", "share of the last 10 s in which a task waited for memory"),
     Signal("psi.cpu", "psi", "value", "%", "share of the last 10 s in which a task waited for a CPU"),
     Signal("psi.io", "psi", "value", "%", "share of the last 10 s in which a task waited for a device"),
@@ -66,6 +70,11 @@ BY_NAME: dict[str, Signal] = {signal.name: signal for signal in SIGNALS}
 
 Known = Mapping[str, Signal]
 """Signals by name: the daemon's own, and those of the user's sensors."""
+
+
+def unit_in_words(unit: str) -> str:
+    """As people read it, before nothing and after a number; empty for plain events."""
+    return {"1": "", PAGES: " pages"}.get(unit, f" {unit}" if unit else "")
 
 
 def known_with(own: Iterable[Signal]) -> Known:

@@ -7,7 +7,7 @@ import msgspec
 from controlplane.link.compiling import Source
 from controlplane.link.signals import Signal
 
-FIRST_NUMBER: Final = 26
+FIRST_NUMBER: Final = 27
 """SIGNAL_USER of bpf/events.h."""
 MAX_SIGNALS: Final = 16
 """Room that bpf/events.h leaves for all of them together."""

@@ -34,8 +34,8 @@ from controlplane.link.rules import (
 )
 from controlplane.link.rules import Test as RuleTest
 from controlplane.link.signal_table import read_signals
-from controlplane.link.signals import BY_NAME, Known, Signal
-from controlplane.policy import units
+from controlplane.link.signals import BY_NAME, PAGES, Known, Signal
+from controlplane.policy import node, units
 from controlplane.policy.errors import PolicyError, UnitError, suggest
 from controlplane.policy.load import PolicyDocument, policies_in, policies_of, policy_files
 from controlplane.policy.model import (
@@ -180,6 +180,8 @@ def _expect(signal: Signal, kind: str, what: str, instead: str) -> None:
 
 
 def _what(signal: Signal) -> str:
+    if signal.unit == PAGES:
+        return "counts pages of memory"
     return "counts events" if signal.kind == "count" else f"is measured in {signal.unit}"
 
 
@@ -207,6 +209,8 @@ def _above(text: Quantity, signal: Signal, at: str = "spec.test") -> int:
 
 def _above_per_s(text: Quantity, signal: Signal, at: str = "spec.test") -> Fraction:
     try:
+        if signal.unit == PAGES:
+            return units.memory_per_s(text, node.MEMORY) / node.PAGE
         return units.rate_per_s(text)
     except UnitError as error:
         raise _misfit(at, error, signal) from None

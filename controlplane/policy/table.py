@@ -32,7 +32,8 @@ HOOKS: Final[dict[str, tuple[str, ...]]] = {
         *("mm_vmscan_memcg_reclaim_begin", "mm_vmscan_memcg_reclaim_end"),
     ),
     "memory.oom_kill": ("mark_victim",),
-    "memory.growth": ("page_fault_user", "page_fault_kernel"),
+    "memory.growth": ("rss_stat", "sched_process_exit"),
+    "memory.fault": ("page_fault_user", "page_fault_kernel"),
     "psi.memory": ("/proc/pressure",),
     "psi.cpu": ("/proc/pressure",),
     "psi.io": ("/proc/pressure",),
@@ -67,10 +68,12 @@ KERNEL_DOES: Final = {"rate": "batches", "histogram": "bets", "rare": "tells eac
 NOT_FELT: Final = {
     "CPU throttling by `cpu.max`": "The kernel counts it in `cpu.stat` and has no tracepoint for it; reading "
     "a file at times is polling. `psi.cpu` of a cgroup shows it, for throttled tasks wait.",
-    "Major faults and refaults": "Neither has a tracepoint. All faults are counted by `memory.growth`, and "
+    "Major faults and refaults": "Neither has a tracepoint. All faults are counted by `memory.fault`, and "
     "the time that refaults cost is in `psi.memory`.",
-    "Slow leaks": "`memory.current` is a number to read and no event. What a leak comes to is told: faults "
-    "by `memory.growth`, then stalls, then pressure.",
+    "Slow leaks": "`memory.current` is a number to read and no event. What a leak comes to is told: stalls, "
+    "then pressure.",
+    "Growth of shared memory, of files in memory and of the page cache": "`memory.growth` counts what is a "
+    "process's own. The others are told once they press: stalls, then pressure.",
     "Shares of retransmits and of failed exits": "The events they would be shares of are not told, for there "
     "are too many. Their rates are learned instead.",
 }

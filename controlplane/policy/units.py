@@ -79,6 +79,18 @@ def bits_per_s(text: str) -> int:
     return _whole(size, "a number of bits", hint, BITS_OF)
 
 
+def memory_per_s(text: str, whole: int) -> Fraction:
+    """Bytes a second of `64MiB/s`, or of `0.5%/s` of `whole`. Raises UnitError, also on zero."""
+    hint = "write an amount per unit of time: 64MiB/s, or of the node's memory, 0.5%/s"
+    amount, separator, unit = text.partition("/")
+    if not separator or unit not in SECONDS_OF:
+        raise UnitError(f"{shown(text)} is not so much memory a second", hint)
+    size = Fraction(share(amount) * whole, WHOLE) if amount.endswith("%") else Fraction(size_bytes(amount))
+    if not size:
+        raise UnitError(f"{shown(text)} is not so much memory a second", hint)
+    return size / SECONDS_OF[unit]
+
+
 def rate_per_s(text: object) -> Fraction:
     """Events per second of `500/s` or `10/min`, exactly. Raises UnitError, also on zero."""
     hint = "write a number per unit of time: 500/s, 10/min, 1/hour, 1/day, 1/week"

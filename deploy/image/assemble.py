@@ -5,13 +5,9 @@ reach, the shared objects these need, certificates and a passwd entry. What is n
 """
 
 import argparse
-import compileall
 import json
 import os
-import py_compile
-import re
 import shutil
-import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
@@ -19,7 +15,9 @@ from pathlib import Path
 from typing import Final
 
 from bill import debian, document, wheels
-from closure import NAMED, Closure
+from bytecode import compile_modules
+from closure import BARE, NAMED, Closure
+from elf import let_go, needed, strip
 
 VERSION: Final = f"python3.{sys.version_info.minor}"
 PYTHON: Final = Path(f"/usr/bin/{VERSION}")
@@ -62,11 +60,13 @@ def main() -> None:
     taken = [PYTHON, *modules(libraries, options.variant), *loaded, *data]
     for path in taken:
         copy(path, out, libraries)
-    also = list(needed([out / PYTHON.relative_to("/"), *out.rglob("*.so*")]))
+    let_go(natives(out))
+    also = list(needed(natives(out), NATIVE))
     for path in also:
         copy(path, out, libraries)
     write_bill(out, libraries, [*taken, *also, CERTIFICATES])
-    strip(out)
+    strip(natives(out))
+    lighten(out)
     compile_modules(out)
     finish(out)
 
@@ -102,20 +102,9 @@ def data_of(libraries: Path, *, with_sources: bool) -> Iterator[Path]:
         yield from sorted(libraries.glob(f"*.dist-info/{name}"))
 
 
-def needed(natives: Iterable[Path]) -> Iterator[Path]:
-    """Shared objects that these need, and those that they need in turn."""
-    seen: set[str] = set()
-    todo = list(natives)
-    while todo:
-        told = subprocess.run(
-            ["readelf", "-d", todo.pop()], capture_output=True, text=True, check=True
-        ).stdout
-        for name in re.findall(r"\(NEEDED\).*\[(.*)\]", told):
-            if name not in seen:
-                seen.add(name)
-                found = NATIVE / name
-                todo.append(found)
-                yield found
+def natives(out: Path) -> list[Path]:
+    """What is machine code in the image."""
+    return [out / PYTHON.relative_to("/"), *sorted(out.rglob("*.so*"))]
 
 
 def write_bill(out: Path, libraries: Path, taken: Iterable[Path]) -> None:
@@ -131,22 +120,13 @@ def epoch() -> int:
     return int(os.environ.get("SOURCE_DATE_EPOCH", "0"))
 
 
-def strip(out: Path) -> None:
-    """Symbols are for debuggers."""
-    natives = [out / PYTHON.relative_to("/"), *out.rglob("*.so*")]
-    subprocess.run(["strip", "--strip-unneeded", *natives], check=True)
-
-
-def compile_modules(out: Path) -> None:
-    """Bytecode takes the place of the source: the image cannot be written to, so nothing could be kept."""
-    mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
-    ok = compileall.compile_dir(
-        out, quiet=1, legacy=True, workers=0, invalidation_mode=mode, maxlevels=32, stripdir=str(out)
-    )
-    if not ok:
-        sys.exit("a module cannot be compiled")
-    for path in out.rglob("*.py"):
-        path.unlink()
+def lighten(out: Path) -> None:
+    """Packages import no parts that are not used; distributions tell what they are, not what they do."""
+    site = out / SITE.relative_to("/")
+    for name in BARE:
+        (site / name / "__init__.py").write_text("")
+    for path in site.glob("*.dist-info/METADATA"):
+        path.write_text(path.read_text().partition("\n\n")[0] + "\n")
 
 
 def finish(out: Path) -> None:

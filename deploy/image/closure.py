@@ -13,12 +13,28 @@ NAMED: Final = (
     *("encodings.ascii", "encodings.idna", "encodings.latin_1", "encodings.utf_8", "encodings.utf_8_sig"),
     *("_cffi_backend", "google._upb._message", "opentelemetry.context.contextvars_context", "runpy", "site"),
 )
+BARE: Final = ("pyroute2",)
+"""Packages that import all they have; what is used of them is imported by name."""
 NEVER: Final = (
-    *("_pydatetime", "_pydecimal", "_pyio", "_pyrepl", "bdb", "cmd", "curses", "dbm", "doctest"),
-    *("grpc_tools", "pdb", "pip", "pydoc", "pydoc_data", "pytest", "readline", "rich"),
-    *("setuptools", "sitecustomize", "tkinter", "usercustomize", "venv", "webbrowser"),
+    # On other systems, and in other interpreters.
+    *("_aix_support", "_ios_support", "_osx_support", "_py_abc", "_pydatetime", "_pydecimal", "_pyio"),
+    *("ctypes._aix", "ctypes.wintypes", "encodings.mbcs", "nturl2path", "plistlib"),
+    # By people at a terminal.
+    *("_pyrepl", "bdb", "cmd", "curses", "doctest", "getpass", "pdb", "pydoc", "pydoc_data", "readline"),
+    *("rich", "rlcompleter", "tkinter", "venv", "webbrowser"),
+    # By tests and builds.
+    *("_testcapi", "_testinternalcapi", "_testlimitedcapi", "grpc_tools", "pip", "py_compile", "pytest"),
+    *("setuptools", "sitecustomize", "test", "unittest", "usercustomize"),
+    # In functions that nobody calls: mail, FTP, XML-RPC, cookies, archives, databases, pools of processes.
+    *("_bz2", "_lzma", "_multiprocessing", "_posixshmem", "bz2", "concurrent.futures.process", "dbm"),
+    *("ftplib", "http.cookiejar", "lzma", "netrc", "smtplib", "sqlite3", "statistics", "tarfile", "xml"),
+    "xmlrpc",
+    # For keys of OpenSSH behind a password.
+    "bcrypt",
 )
-"""Reached only on other systems, in other interpreters, or by what people do at a terminal."""
+"""Reached by statements that are not run here."""
+PARTS: Final = {"multiprocessing": ("context", "process", "reduction")}
+"""All that is reached of packages which are imported by others and used by nobody."""
 
 
 class Closure:
@@ -39,14 +55,14 @@ class Closure:
         """A module, the packages around it, and all that they import. Whether there is one."""
         if name in self.files:
             return True
-        parent = name.rpartition(".")[0]
-        if name in NEVER or (parent and not self.add(parent)):
+        parent, _, part = name.rpartition(".")
+        if name in NEVER or part not in PARTS.get(parent, (part,)) or (parent and not self.add(parent)):
             return False
         found = self._find(name)
         if found is None:
             return False
         self.files[name] = path = found if found.is_file() else None
-        if path is not None and path.suffix == ".py":
+        if path is not None and path.suffix == ".py" and name not in BARE:
             for wanted in imports(path, name):
                 self.add(wanted)
         return True

@@ -1,22 +1,34 @@
-"""Builds the image with buildah: `make.py [--variant core|bcc] [--output DIR]`; what `make image` runs.
+"""Builds the image with buildah: `make.py [--variant core|bcc] [--grpc stock|small]`; what `make image` runs.
+
+With `--machine aarch64`, where its programs run (foreign.py), for another machine.
 
 Where the base image is at hand it is taken, else pulled, else made of Debian's packages (mmdebstrap), as
-there may be no registry. Equal sources, packages and wheels give an equal image.
+there may be no registry. Equal sources, packages and wheels give an equal image, which `--twice` shows.
 """
 
 import argparse
+import gzip
+import hashlib
 import json
 import os
 import platform
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Final
 
+from layers import differences
+from small_grpc import locked
+
 ROOT: Final = Path(__file__).resolve().parents[2]
+HERE: Final = Path(__file__).resolve().parent
 BASE: Final = "docker.io/library/debian:trixie-slim"
 SUITE: Final = "trixie"
 VARIANTS: Final = ("core", "bcc")
+GRPC: Final = ("stock", "small")
+DEBIANS: Final = {"aarch64": "arm64", "x86_64": "amd64"}
+"""Machine -> its name with Debian and in images."""
 PROXY_CERTIFICATES: Final = Path("/etc/ssl/certs/ca-certificates.crt")
 """Given to pip alone, for the time of the build: behind a proxy there may be one more authority."""
 MIB: Final = 1 << 20
@@ -26,49 +38,113 @@ def main() -> None:
     """Build, save, say how large it is."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--variant", choices=VARIANTS, default="core")
+    parser.add_argument("--grpc", choices=GRPC, default="stock")
+    parser.add_argument("--machine", choices=DEBIANS, default=platform.machine())
+    parser.add_argument("--twice", action="store_true", help="from nothing once more, and compare")
     parser.add_argument("--output", type=Path, default=ROOT / "build/image")
     options = parser.parse_args()
-    ensure_base()
-    name = f"localhost/reflexarc:{options.variant}"
-    build(name, options.variant)
-    sizes = save(name, options.output, f"reflexarc-{options.variant}-{platform.machine()}")
+    stem = options.variant if options.grpc == "stock" else f"{options.variant}-small"
+    name, output, machine = f"localhost/reflexarc:{stem}", options.output, options.machine
+    ensure_base(machine, output)
+    wheel = kept_grpc(machine, output) if options.grpc == "small" else empty(output / "no-grpc")
+    build(name, machine, options.variant, wheel)
+    sizes = save(name, output, f"reflexarc-{stem}-{machine}")
     print(" ".join(f"{word} {size / MIB:.1f} MiB" for word, size in sizes.items()))
+    if options.twice:
+        again = f"{name}-again"
+        build(again, machine, options.variant, wheel, "--no-cache")
+        compare(name, again, output)
 
 
-def ensure_base() -> None:
+def ensure_base(machine: str, output: Path) -> None:
     """Have the base image in the store."""
     if run("podman", "image", "exists", BASE, check=False) == 0:
         return
-    if run("podman", "pull", "-q", BASE, check=False) == 0:
+    debian = DEBIANS[machine]
+    if run("podman", "pull", "-q", "--arch", debian, BASE, check=False) == 0:
         return
-    made = ROOT / "build/image/base.tar"
+    made = output / "base.tar"
     made.parent.mkdir(parents=True, exist_ok=True)
-    run("mmdebstrap", "-q", "--variant=minbase", "--include=ca-certificates", SUITE, str(made))
-    run("podman", "import", "-q", str(made), BASE)
+    run(
+        *("mmdebstrap", "-q", "--variant=minbase", "--include=ca-certificates", f"--arch={debian}"),
+        *("--skip=check/qemu", SUITE, str(made)),
+    )
+    run("podman", "import", "-q", "--arch", debian, str(made), BASE)
     made.unlink()
 
 
-def build(name: str, variant: str) -> None:
+def kept_grpc(machine: str, output: Path) -> Path:
+    """Folder of gRPC's wheel that was built for size from these sources; built if it is not there yet."""
+    made_of = [locked(HERE / "requirements.txt"), machine]
+    made_of += [(HERE / name).read_text() for name in ("small_grpc.py", "without_xds.c")]
+    key = hashlib.sha256("\n".join(made_of).encode()).hexdigest()[:16]
+    folder = output / f"grpc-{key}"
+    if not folder.exists():
+        name = f"localhost/reflexarc-grpc:{key}"
+        run(*bud(machine), "--target", "small-grpc", "--tag", name, str(ROOT))
+        new = empty(folder.with_suffix(".new"))
+        container = capture("buildah", "from", name).strip()
+        mounted = Path(capture("buildah", "mount", container).strip())
+        for wheel in (mounted / "grpc").glob("*.whl"):
+            shutil.copy(wheel, new)
+        run("buildah", "rm", container)
+        new.replace(folder)
+    return folder
+
+
+def empty(folder: Path) -> Path:
+    """A folder with nothing in it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def build(name: str, machine: str, variant: str, wheel: Path, *more: str) -> None:
     """As the Dockerfile says; times are those of the last commit."""
+    run(
+        *(*bud(machine), *more, "--build-arg", f"VARIANT={variant}"),
+        *("--build-context", f"kept={wheel}", "--tag", name, str(ROOT)),
+    )
+
+
+def bud(machine: str) -> list[str]:
+    """The beginning of every build."""
     epoch = capture("git", "-C", str(ROOT), "log", "-1", "--format=%ct").strip() or "0"
     secret = ("--secret", f"id=ca,src={PROXY_CERTIFICATES}") if PROXY_CERTIFICATES.exists() else ()
-    run(
+    return [
         *("buildah", "bud", "--quiet", "--isolation", "chroot", "--layers", "--timestamp", epoch, *secret),
-        *("--build-arg", f"SOURCE_DATE_EPOCH={epoch}", "--build-arg", f"VARIANT={variant}"),
-        *("--tag", name, str(ROOT)),
-    )
+        *("--platform", f"linux/{DEBIANS[machine]}", "--build-arg", f"SOURCE_DATE_EPOCH={epoch}"),
+    ]
 
 
 def save(name: str, output: Path, stem: str) -> dict[str, int]:
     """The image as an archive, and compressed; bytes of each."""
     output.mkdir(parents=True, exist_ok=True)
     archive, packed = output / f"{stem}.tar", output / f"{stem}.tar.zst"
-    archive.unlink(missing_ok=True)
-    run("podman", "save", "-q", "--format", "docker-archive", "-o", str(archive), name)
+    export(name, archive)
     run("zstd", "-q", "-f", "-19", "-T0", str(archive), "-o", str(packed))
-    sizes = {"plain": archive.stat().st_size, "zstd": packed.stat().st_size}
+    zipped = gzip.compress(archive.read_bytes(), 6)
+    sizes = {"plain": archive.stat().st_size, "gzip": len(zipped), "zstd": packed.stat().st_size}
     (output / f"{stem}.json").write_text(json.dumps({"image": name} | sizes) + "\n")
     return sizes
+
+
+def export(name: str, archive: Path) -> None:
+    """As `podman load` takes it."""
+    archive.unlink(missing_ok=True)
+    run("podman", "save", "-q", "--format", "docker-archive", "-o", str(archive), name)
+
+
+def compare(name: str, again: str, output: Path) -> None:
+    """Say that they are equal, or which files are not and exit with 1."""
+    ids = [capture("podman", "image", "inspect", "--format", "{{.Digest}}", each) for each in (name, again)]
+    if ids[0] == ids[1]:
+        print(f"twice the same: {ids[0].strip()}")
+        return
+    archives = [output / "one.tar", output / "other.tar"]
+    for each, archive in zip((name, again), archives, strict=True):
+        export(each, archive)
+    sys.exit("\n".join(["these differ:", *differences(*archives)]))
 
 
 def run(*command: str, check: bool = True) -> int:

@@ -63,17 +63,23 @@ def order(seconds: float) -> Iterator[tuple[str, float]]:
 
 
 @contextmanager
+def prepared() -> Iterator[tuple[Path, dict[str, str]]]:
+    """A folder in which what is to be built, installed and packed lies ready; scripts by kind."""
+    with TemporaryDirectory(prefix="reflexarc-bench-", dir="/var/tmp") as name:
+        words = prepare(Path(name))
+        yield Path(name), {kind: script.format_map(words) for kind, script in SCRIPTS.items()}
+
+
+@contextmanager
 def loads() -> Iterator[Load]:
-    """What is to be built, installed and packed lies ready; each kind has its cgroup."""
-    with TemporaryDirectory(prefix="reflexarc-bench-", dir="/var/tmp") as name, ExitStack() as stack:
-        scratch = Path(name)
-        words = prepare(scratch)
+    """Each kind has its cgroup."""
+    with prepared() as (scratch, scripts), ExitStack() as stack:
         places = {kind: stack.enter_context(cgroup(kind)) for kind in SCRIPTS}
 
         def load(kind: str, seconds: float) -> Spell:
             begin_ns = time.monotonic_ns()
             if kind in places:
-                spend(places[kind], SCRIPTS[kind].format_map(words), scratch, seconds)
+                spend(places[kind], scripts[kind], scratch, seconds)
             else:
                 time.sleep(seconds)
             return Spell(kind, begin_ns, time.monotonic_ns())

@@ -1,9 +1,11 @@
-"""The image under test, and cgroups for it to act in."""
+"""The images under test, as far as they were built, and cgroups for them to act in."""
 
 import json
+import platform
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -11,26 +13,46 @@ from tests.kernel.conftest import cgroup, make_cgroup, mount, watchdog
 
 __all__ = ["cgroup", "make_cgroup", "mount", "watchdog"]
 
-IMAGE = "localhost/reflexarc:core"
-BUILT = Path(__file__).resolve().parents[2] / "build/image"
+BUILT: Final = Path(__file__).resolve().parents[2] / "build/image"
+HOW: Final = {"core": "", "core-small": " GRPC=small", "bcc": " VARIANT=bcc"}
+"""Images, and what `make image` is told to build them."""
 
 
-@pytest.fixture(scope="session")
-def image() -> str:
-    """Name of the image, as it was built last."""
+class Image:
+    """One of them: its name in the store, its archive, its sizes."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.name = f"localhost/reflexarc:{kind}"
+        self.archive = BUILT / f"reflexarc-{kind}-{platform.machine()}.tar"
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Bytes of its archive, plain and compressed."""
+        told = json.loads(self.archive.with_suffix(".json").read_text())
+        assert told.pop("image") == self.name
+        sizes: dict[str, int] = told
+        return sizes
+
+
+def built(kind: str) -> Image:
+    """As it was built last; without it, the test is skipped."""
     if not shutil.which("podman"):
         pytest.skip("podman is not installed: make image")
-    exists = subprocess.run(["podman", "image", "exists", IMAGE], check=False).returncode == 0
-    if not exists or not list(BUILT.glob("reflexarc-core-*.json")):
-        pytest.skip("the image is not built from these sources: make image")
-    return IMAGE
+    found = Image(kind)
+    exists = subprocess.run(["podman", "image", "exists", found.name], check=False).returncode == 0
+    if not exists or not found.archive.with_suffix(".json").exists():
+        pytest.skip(f"the image is not built from these sources: make image{HOW[kind]}")
+    return found
+
+
+@pytest.fixture(scope="session", params=HOW)
+def image(request: pytest.FixtureRequest) -> Image:
+    """Each of them."""
+    return built(str(request.param))
 
 
 @pytest.fixture(scope="session")
-def sizes(image: str) -> dict[str, int]:
-    """Bytes of its archive, plain and compressed."""
-    (described,) = BUILT.glob("reflexarc-core-*.json")
-    told = json.loads(described.read_text())
-    assert told.pop("image") == image
-    sizes: dict[str, int] = told
-    return sizes
+def bcc_image() -> Image:
+    """The one that compiles sensors."""
+    return built("bcc")

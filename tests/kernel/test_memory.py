@@ -1,4 +1,4 @@
-"""memory feels a memory cgroup at its limit, what the OOM killer takes, and pages that are touched."""
+"""memory feels a memory cgroup at its limit, what the OOM killer takes, growth, and page faults."""
 
 import mmap
 import sys
@@ -17,13 +17,57 @@ from tests.kernel.loop_device import SIZE, LoopDevice, loop_device
 MIB: Final = 1024 * 1024
 V1: Final = Path("/sys/fs/cgroup/memory")
 PAGES: Final = 16384
-TOUCH: Final = f"""
-import mmap, sys
-memory = mmap.mmap(-1, {PAGES * mmap.PAGESIZE}, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-memory.madvise(mmap.MADV_NOHUGEPAGE)
+HALF: Final = Gate(20 * NS, 0, PAGES // 2, 1)
+TAKE: Final = f"""
+import mmap, os, signal, sys
+
+def take(pages, advice=mmap.MADV_NOHUGEPAGE, more=0):
+    memory = mmap.mmap(-1, pages * {mmap.PAGESIZE}, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | more)
+    memory.madvise(advice)
+    return memory
+
+def touch(memory):
+    for at in range(0, len(memory), {mmap.PAGESIZE}):
+        memory[at] = 1
+    return memory
 """
-BY_ITSELF: Final = f"for at in range(0, len(memory), {mmap.PAGESIZE}): memory[at] = 1"
-BY_THE_KERNEL: Final = "open('/dev/zero', 'rb', buffering=0).readinto(memory)"
+BY_ITSELF: Final = f"touch(take({PAGES}))"
+BY_THE_KERNEL: Final = f"open('/dev/zero', 'rb', buffering=0).readinto(take({PAGES}))"
+GROWING: Final = {
+    "small pages": BY_ITSELF,
+    "huge pages": f"touch(take({PAGES}, mmap.MADV_HUGEPAGE))",
+    "system call": BY_THE_KERNEL,
+    "all at once": f"take({PAGES}, more=mmap.MAP_POPULATE)",
+}
+STEADY: Final = {
+    "gives back": f"for _ in range(16): touch(take({PAGES // 8})).close()",
+    "children that end": f"""
+for _ in range(16):
+    child = os.fork()
+    if child == 0:
+        touch(take({PAGES // 8}))
+        os._exit(0)
+    os.waitpid(child, 0)
+""",
+    "children that inherit": f"""
+kept = touch(take({PAGES // 8}))
+children = []
+for _ in range(16):
+    ready, told = os.pipe()
+    child = os.fork()
+    if child == 0:
+        touch(take({PAGES // 128}))
+        os.write(told, b'.')
+        signal.pause()
+    os.read(ready, 1)
+    children.append(child)
+for child in children:
+    os.kill(child, 9)
+    os.waitpid(child, 0)
+""",
+    "files": f"open(sys.executable, 'rb').read({PAGES // 64 * mmap.PAGESIZE})",
+    "shared": f"touch(mmap.mmap(-1, {PAGES * mmap.PAGESIZE}))",
+}
 
 
 class Limit:
@@ -95,12 +139,32 @@ def test_the_victim_of_the_oom_killer_is_named(felt: Felt, cgroup: TestCgroup, l
 
 
 @pytest.mark.parametrize("how", [BY_ITSELF, BY_THE_KERNEL], ids=["program", "system call"])
-def test_pages_that_are_touched_are_growth(felt: Felt, cgroup: TestCgroup, how: str) -> None:
-    felt.sensors.set_gate("memory.growth", Gate(20 * NS, 0, PAGES // 2, 1))
-    idle = cgroup.run(sys.executable, "-c", TOUCH)
+def test_pages_that_are_touched_are_faults(felt: Felt, cgroup: TestCgroup, how: str) -> None:
+    felt.sensors.set_gate("memory.fault", HALF)
+    idle = cgroup.run(sys.executable, "-c", TAKE)
     assert idle.wait(20) == 0
-    grown = cgroup.run(sys.executable, "-c", TOUCH + how)
+    busy = cgroup.run(sys.executable, "-c", TAKE + how)
+    event = felt.signal("memory.fault", cgroup, 20)
+    assert busy.wait(20) == 0
+    assert event.pid == busy.pid
+    assert PAGES // 2 <= event.weight < PAGES
+
+
+@pytest.mark.parametrize("how", GROWING.values(), ids=GROWING.keys())
+def test_memory_that_a_program_takes_is_growth(felt: Felt, cgroup: TestCgroup, how: str) -> None:
+    felt.sensors.set_gate("memory.growth", HALF)
+    grown = cgroup.run(sys.executable, "-c", TAKE + how)
     event = felt.signal("memory.growth", cgroup, 20)
     assert grown.wait(20) == 0
     assert event.pid == grown.pid
-    assert PAGES // 2 <= event.weight < PAGES
+    assert PAGES // 2 <= event.weight <= PAGES
+
+
+@pytest.mark.parametrize("how", STEADY.values(), ids=STEADY.keys())
+def test_what_is_given_back_or_nobodys_own_is_no_growth(felt: Felt, cgroup: TestCgroup, how: str) -> None:
+    felt.sensors.set_gate("memory.growth", HALF)
+    steady = cgroup.run(sys.executable, "-c", TAKE + how)
+    assert steady.wait(20) == 0
+    grown = cgroup.run(sys.executable, "-c", TAKE + BY_ITSELF)
+    assert felt.signal("memory.growth", cgroup, 20).pid == grown.pid
+    assert grown.wait(20) == 0

@@ -91,7 +91,7 @@ def test_the_example_feels_an_fsync(
     assert (event.pid, event.comm.rstrip(b"\0")) == (pid, b"dd")
     assert 0 < event.value < 10_000_000_000
     assert sensors.sensor("fsync").status().signals == ("fs.fsync_time",)
-    assert sensors.sensor("fsync").status().seen == 1
+    assert sensors.sensor("fsync").status().seen >= 1, "others may call it, too"
 
 
 def test_a_policy_acts_on_it(

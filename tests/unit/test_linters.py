@@ -52,7 +52,6 @@ RARE: dict[str, str] = {
     "is_named": "a victim in a subtree of the system",
     "is_empty": "two comparisons, shared with the policy checks",
     "make_test": "first event of a stream",
-    "last_loss": "one look-up, before an act that losses forbid",
     "map": "first use of some hundred slots",
     "matches": "a stream that is kept by something else than a cgroup fires",
     "bets": "so many values of a stream have come that its odds are made anew",

@@ -213,24 +213,25 @@ class Signal(IntEnum):
     MEMORY_RECLAIM_STALL = 7
     MEMORY_OOM_KILL = 8
     MEMORY_GROWTH = 9
-    PSI_MEMORY = 10
-    PSI_CPU = 11
-    PSI_IO = 12
-    BLOCK_LATENCY = 13
-    BLOCK_ERROR = 14
-    WRITEBACK_PAUSE = 15
-    NET_RETRANSMIT = 16
-    NET_RESET = 17
-    NET_CONNECT_FAILURE = 18
-    NET_DROP = 19
-    NET_LINK_DOWN = 20
-    NET_LINK_FLAP = 21
-    FD_EXHAUSTED = 22
-    DISK_FULL = 23
-    SOFTIRQ_TIME = 24
-    EVENTS_LOST = 25
-    USER = 26
-    SIGNALS = 42
+    MEMORY_FAULT = 10
+    PSI_MEMORY = 11
+    PSI_CPU = 12
+    PSI_IO = 13
+    BLOCK_LATENCY = 14
+    BLOCK_ERROR = 15
+    WRITEBACK_PAUSE = 16
+    NET_RETRANSMIT = 17
+    NET_RESET = 18
+    NET_CONNECT_FAILURE = 19
+    NET_DROP = 20
+    NET_LINK_DOWN = 21
+    NET_LINK_FLAP = 22
+    FD_EXHAUSTED = 23
+    DISK_FULL = 24
+    SOFTIRQ_TIME = 25
+    EVENTS_LOST = 26
+    USER = 27
+    SIGNALS = 43
 
 
 class EventKind(IntEnum):
@@ -257,8 +258,7 @@ class Counter(IntEnum):
     LOST_STREAMS = 3
     LOST_STORAGE = 4
     LOST_SLOTS = 5
-    LAST_LOSS = 6
-    COUNTERS = 7
+    COUNTERS = 6
 
 
 class Denied(IntEnum):

@@ -3,6 +3,7 @@
 A sensor that cannot be loaded here is disabled with its reason; the others go on.
 """
 
+import mmap
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,7 +41,6 @@ GATE_BETS: Final = 4
 
 CLOCK_MONOTONIC_COARSE: Final = 6
 SHUT: Final = Gate(0, 0, 0, 0)
-LAST_LOSS: Final = int(Counter.LAST_LOSS).to_bytes(4, "little")
 
 NUMBERS: Final[dict[str, int]] = {
     signal.name: Signal[signal.name.replace(".", "_").upper()].value for signal in SIGNALS
@@ -58,7 +58,7 @@ class Sensor:
         """All that compiler, libbpf and verifier said of it when it could not be loaded."""
         self.signals = signals
         self._loaded: Loaded | None = None
-        self._losses: Map | None = None
+        self._last_loss: memoryview | None = None
 
     def load(self, path: str, shared: dict[str, int], ring_bytes: int) -> None:
         """Load and attach an object; on failure the sensor keeps the reason and nothing stays attached."""
@@ -80,7 +80,8 @@ class Sensor:
 
     def _take(self, loaded: Loaded, shared: dict[str, int]) -> None:
         self._loaded = loaded
-        self._losses = Map(loaded.map_fd("counters"), 4, 8 * possible_cpus())
+        word = mmap.mmap(loaded.map_fd("last_loss"), 8, mmap.MAP_SHARED, mmap.PROT_READ)
+        self._last_loss = memoryview(word).cast("Q")
         for name in loaded.shares:
             if name not in shared:
                 # One of their own: a sensor may be closed before the others.
@@ -95,12 +96,9 @@ class Sensor:
         """Descriptor of one of the sensor's own maps; None while it is disabled."""
         return None if self._loaded is None else self._loaded.map_fd(name)
 
-    def last_loss(self) -> int:
+    def must_last_loss(self) -> int:
         """When an event of it was last lost, in monotonic nanoseconds; 0 when none was."""
-        if self._losses is None:
-            return 0
-        found = self._losses.lookup(LAST_LOSS)
-        return max(memoryview(found).cast("Q")) if found else 0
+        return 0 if self._last_loss is None else int(self._last_loss[0])
 
     def rest(self, *, resting: bool) -> None:
         """Detach while no rule asks for its signals: a hook costs time even if its program does nothing."""
@@ -149,7 +147,7 @@ class Sensor:
         """Detach and unload."""
         if self._loaded is not None:
             self._loaded.close()
-            self._loaded = self._losses = None
+            self._loaded = self._last_loss = None
 
 
 def _losses(counted: list[int]) -> dict[str, int]:
@@ -243,10 +241,10 @@ class Sensors:
                 return sensor
         raise KeyError(name)
 
-    def last_loss(self, signal: str) -> int:
+    def must_last_loss(self, signal: str) -> int:
         """When an event of a signal's sensor was last lost; 0: none was, or it takes no room in the ring."""
         sensor = self._by_signal.get(signal)
-        return sensor.last_loss() if sensor is not None else 0
+        return sensor.must_last_loss() if sensor is not None else 0
 
     def logs(self) -> Iterator[tuple[str, str]]:
         """All that was said of each sensor that is disabled."""

@@ -17,8 +17,8 @@ ROUND_NS: Final = 100_000_000
 """Exceedances of a value are told at powers of two within this time."""
 BATCHES: Final = 8
 """A burst is told in this many parts: one more part is how late an alarm may come."""
-MAX_BATCH: Final = 2**31
-"""The kernel counts a batch in 32 bits."""
+MAX_BATCH: Final = 2**30
+"""The kernel counts a batch in 32 bits, and below zero what is owed."""
 
 SUMMARY: Final = 16
 """Events that a learned rate is told of at once, by streams that have at most 256 a second.

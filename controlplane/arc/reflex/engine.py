@@ -25,7 +25,7 @@ from controlplane.arc.reflex.jobs import Doing, Jobs
 from controlplane.arc.reflex.journal import Journal
 from controlplane.arc.reflex.latency import LatencyHistogram
 from controlplane.arc.reflex.modes import weaker
-from controlplane.arc.reflex.plans import Acts, Plan, Rung, plan_for
+from controlplane.arc.reflex.plans import Acts, Plan, Rung, must_hush, plan_for
 from controlplane.arc.reflex.storms import Storms
 from controlplane.arc.reflex.tallies import Tallies
 from controlplane.arc.reflex.telling import (
@@ -335,9 +335,9 @@ class Engine:
         self._end(reflex, "quiet")
 
     def _quiet_since(self, reflex: Reflex, now_ns: int) -> int:
-        """A frozen victim is quiet in any case, and so is a signal that is not felt: neither counts.
+        """A frozen victim is quiet in any case, as is one that may not grow, and a signal that is not felt.
 
-        Who is denied something and goes on trying is not quiet.
+        None of that counts. Who is denied something and goes on trying is not quiet.
         """
         if reflex.rule.signal in self.unfelt or is_open(reflex.test):
             return now_ns
@@ -345,7 +345,7 @@ class Engine:
         for held in self.holdings.all():
             if held.reflex is not reflex:
                 continue
-            if held.act.name == "freeze":
+            if must_hush(held.act.name, reflex.rule.signal):
                 return max(now_ns, held.intent.until_ns)
             if held.act.name == "deny":
                 denied = (self.last_denied(reflex.victim.cgroup, each.what) for each in held.intent.changes)
@@ -379,7 +379,7 @@ class Engine:
         undone = take_back(held.act, held.intent, changes, reason, actor)
         self._journal.must_append(undone)
         self.tallies.must_tally(held.act.name, "undone")
-        if held.act.name == "freeze":
+        if must_hush(held.act.name, held.reflex.rule.signal):
             held.reflex.thawed_ns = undone.time_ns
         self._must_settle(held.reflex, span_id, undone.time_ns)
 

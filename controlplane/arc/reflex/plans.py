@@ -71,6 +71,11 @@ def _outlasts(step: Step, quiet_ns: int) -> bool:
     return step.after_ns > quiet_ns or (step.act != "freeze" and step.after_ns + step.for_ns > quiet_ns)
 
 
+def must_hush(act: str, signal: str) -> bool:
+    """Whether a victim is quiet while the act is in force, whatever it would do without."""
+    return act == "freeze" or (act == "limit-memory" and signal == "memory.growth")
+
+
 def doubts_of(rule: Rule) -> tuple[str, ...]:
     """In words, by what `guards.Confirmation` misses; none where it misses nothing."""
     if rule.confirm is None and not is_learned(rule.test):

@@ -9,6 +9,7 @@ from typing import Final, Literal, NamedTuple, assert_never
 from controlplane.link import records
 from controlplane.link.container import container_of
 from controlplane.link.samples import samples_in
+from controlplane.link.signals import unit_in_words
 from controlplane.plane.telemetry import events
 
 Severity = Literal["debug", "info", "warn", "error"]
@@ -73,7 +74,7 @@ def describe_undecodable(payload: bytes) -> Event:
 
 
 def _finding(record: records.Finding, wall_offset_ns: int) -> Event:
-    value = f"{record.value:g}" if record.unit == "1" else f"{record.value:g} {record.unit}"
+    value = f"{record.value:g}{unit_in_words(record.unit)}"
     test = f"{record.test} {record.statistic:g} over {record.threshold:g}"
     body = f"{record.rule}: {record.signal} of {value} in {record.path} ({test})"
     attributes: dict[str, Value] = {

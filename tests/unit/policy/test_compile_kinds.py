@@ -2,11 +2,12 @@
 
 import pytest
 
-from controlplane.link.rules import NS, Betting, Poisson, Pressure, Rare
-from controlplane.link.signals import SIGNALS, Signal
+from controlplane.link.rules import NS, Betting, Poisson, Pressure, Rare, Rate
+from controlplane.link.signals import PAGES, SIGNALS, Signal
 from controlplane.policy.compile import compile_policies
 from controlplane.policy.errors import PolicyError
 from controlplane.policy.load import policies_of
+from controlplane.policy.node import MEMORY, PAGE
 from tests.unit.policy.test_compile import POLICY, compiled
 
 CONFIRM = "  confirm: {signal: psi.memory, above: 20%}\n"
@@ -34,6 +35,35 @@ def test_rare_events_have_a_rate_and_a_budget() -> None:
 @pytest.mark.parametrize("signal", ["psi.memory", "psi.cpu", "psi.io"])
 def test_lasting_pressure(signal: str) -> None:
     assert compiled(with_test(signal, "kind: pressure, above: 40%", confirm="")).test == Pressure(4000)
+
+
+GROWTH = POLICY.replace("process.fork", "memory.growth")
+
+
+@pytest.mark.parametrize(
+    ("above", "bytes_per_s"), [("64MiB/s", 64 << 20), ("1%/s", MEMORY / 100), ("3%/min", MEMORY / 2000)]
+)
+def test_growth_is_in_bytes_or_of_the_nodes_memory(above: str, bytes_per_s: float) -> None:
+    test = compiled(GROWTH.replace("500/s", above)).test
+    assert isinstance(test, Rate)
+    assert test.interval_ns == pytest.approx(NS * PAGE / bytes_per_s, abs=1)
+    assert test.burst == int(bytes_per_s / PAGE / 5)
+
+
+@pytest.mark.parametrize(
+    ("above", "message"),
+    [
+        ("500/s", "'500' is not a size"),
+        ("5ms", "'5ms' is not so much memory a second"),
+        ("200%/s", "'200%' is more than the whole"),
+    ],
+)
+def test_growth_is_not_in_events(above: str, message: str) -> None:
+    with pytest.raises(PolicyError) as caught:
+        compiled(GROWTH.replace("500/s", above))
+    said = f"spec.test.above: {message}, and memory.growth counts pages of memory"
+    assert (caught.value.message, caught.value.line) == (said, 8)
+    assert caught.value.hint
 
 
 def test_learned_values() -> None:
@@ -159,6 +189,6 @@ def test_not_per_process_where_none_is_named(signal: str, test: str) -> None:
 
 @pytest.mark.parametrize("signal", [signal for signal in SIGNALS if signal.process])
 def test_per_process_where_one_is_named(signal: Signal) -> None:
-    above = "5/s" if signal.kind == "count" else "5ms"
+    above = {"1": "5/s", PAGES: "5MiB/s"}.get(signal.unit, "5ms")
     text = with_test(signal.name, f"kind: threshold, above: {above}").replace("per: cgroup", "per: process")
     assert compiled(text.replace("act: freeze, for: 10s", "act: observe")).per == "process"

@@ -86,6 +86,28 @@ def test_not_rates(bad: object) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "per_s"),
+    [
+        ("64MiB/s", Fraction(64 << 20)),
+        ("1GiB/min", Fraction(1 << 30, 60)),
+        ("0.25%/s", Fraction(25)),
+        ("100%/hour", Fraction(10_000, 3600)),
+    ],
+)
+def test_memory_a_second(text: str, per_s: Fraction) -> None:
+    assert units.memory_per_s(text, 10_000) == per_s
+
+
+@pytest.mark.parametrize(
+    "bad", ["", "500/s", "1%", "64MiB", "0%/s", "0B/s", "101%/s", "0.001%/s", "1%/ms", "1%/s/s", "/s"]
+)
+def test_not_memory_a_second(bad: str) -> None:
+    with pytest.raises(UnitError) as caught:
+        units.memory_per_s(bad, 10_000)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
     ("text", "size"),
     [("512B", 512), ("64KiB", 65_536), ("10MB", 10_000_000), ("1.5GiB", 1_610_612_736), ("1kB", 1000)],
 )

@@ -88,8 +88,9 @@ class Ladder:
         )
         self.freeze, self.limit = Slow("freeze", 1), Slow("limit-pids")
         self.weigh, self.kill = Slow("reweigh"), Slow("kill", 2, irreversible=True)
+        self.memory = Slow("limit-memory")
         acts: dict[tuple[str, bool], Act] = {
-            (act.name, False): act for act in (self.freeze, self.limit, self.weigh, self.kill)
+            (act.name, False): act for act in (self.freeze, self.limit, self.weigh, self.kill, self.memory)
         }
         self.engine = Engine(acts, guards, self._journal, Holdings(), "enforce")
         self.engine.set_rules([self.rule])
@@ -286,6 +287,14 @@ def test_the_quiet_of_the_frozen_does_not_count(ladder: Make) -> None:
     assert run.undos()[0] == ("freeze", "timer")
     run.turn(60 * NS)
     assert run.undos()[1:] == [("limit-pids", "quiet")]
+
+
+@pytest.mark.parametrize(("signal", "counts"), [("memory.growth", False), ("memory.reclaim_stall", True)])
+def test_the_quiet_of_who_may_not_grow_does_not_count(ladder: Make, signal: str, *, counts: bool) -> None:
+    run = ladder(Step("limit-memory", for_ns=30 * NS), LONG, signal=signal)
+    run.fire()
+    run.turn(29 * NS)
+    assert [act for act, _ in run.undos()] == (["limit-pids", "limit-memory"] if counts else [])
 
 
 def test_a_signal_that_is_not_felt_is_not_quiet(ladder: Make) -> None:
