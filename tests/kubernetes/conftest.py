@@ -6,7 +6,7 @@ import pytest
 
 from tests.image.conftest import BUILT
 from tests.kubernetes.cluster import Cluster, Installation, Pod
-from tests.kubernetes.node import run, running_node
+from tests.kubernetes.node import NAME, run, running_node
 
 LEFT = ("/run/reflexarc", "/var/lib/reflexarc")
 """What an uninstallation leaves, docs/operations.md."""
@@ -25,6 +25,8 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
         run(node.ctr("images", "import", str(archive)))
         run(node.ctr("images", "tag", "localhost/reflexarc:core", f"localhost/reflexarc:{NEXT}"))
         cluster.kubectl("wait", "--for=create", "-n", "default", "serviceaccount/default", "--timeout=60s")
+        cluster.kubectl("wait", "--for=create", f"node/{NAME}", "--timeout=60s")
+        cluster.kubectl("wait", "--for=condition=Ready", f"node/{NAME}", "--timeout=60s")
         yield cluster
 
 

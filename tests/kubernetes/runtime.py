@@ -8,6 +8,7 @@ pods: containers are put where it would have put them. Capabilities that the mac
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,19 @@ BITS = {"CAP_SYS_RESOURCE": 24}
 
 
 def main() -> None:
-    """Change the container's description before it is made, then be runc."""
+    """Change what describes a container, or one more process in it, before it is made; then be runc."""
     arguments = sys.argv[1:]
     if "create" in arguments:
-        description = Path(arguments[arguments.index("--bundle") + 1], "config.json")
-        changed = adapted(json.loads(description.read_text()), bounding_set())
-        description.write_text(json.dumps(changed))
+        rewrite(Path(arguments[arguments.index("--bundle") + 1], "config.json"), adapted)
+    elif "exec" in arguments:
+        rewrite(Path(arguments[arguments.index("--process") + 1]), without_what_lacks)
     os.execv(RUNC, [RUNC, *arguments])
+
+
+def rewrite(description: Path, change: Callable[[dict[str, Any], int], dict[str, Any]]) -> None:
+    """A file of JSON, by what this machine has."""
+    changed = change(json.loads(description.read_text()), bounding_set())
+    description.write_text(json.dumps(changed))
 
 
 def bounding_set() -> int:
@@ -36,17 +43,22 @@ def bounding_set() -> int:
 
 def adapted(spec: dict[str, Any], bounding: int) -> dict[str, Any]:
     """The description of one container (OCI runtime specification) as this machine can run it."""
-    linux, process = spec["linux"], spec["process"]
+    linux, process = spec["linux"], without_what_lacks(spec["process"], bounding)
     linux["resources"] = {"devices": linux["resources"]["devices"]}
-    lacking = {name for name, bit in BITS.items() if not bounding >> bit & 1}
-    for kind, names in process.get("capabilities", {}).items():
-        process["capabilities"][kind] = [name for name in names if name not in lacking]
-    process.pop("rlimits", None)
     if pod := pod_of(spec):
         best = process.get("oomScoreAdj") == BEST_EFFORT
         name = Path(linux["cgroupsPath"]).name
         linux["cgroupsPath"] = f"/kubepods/{'besteffort' if best else 'burstable'}/pod{pod}/{name}"
     return spec
+
+
+def without_what_lacks(process: dict[str, Any], bounding: int) -> dict[str, Any]:
+    """One process, without limits that would have to be raised and without capabilities that nobody has."""
+    lacking = {name for name, bit in BITS.items() if not bounding >> bit & 1}
+    for kind, names in process.get("capabilities", {}).items():
+        process["capabilities"][kind] = [name for name in names if name not in lacking]
+    process.pop("rlimits", None)
+    return process
 
 
 def pod_of(spec: dict[str, Any]) -> str | None:
