@@ -12,6 +12,7 @@ export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/usr/bin:$(CURDIR)/.tools/usr
 PYTHON ?= /usr/bin/python3
 NAME ?=
 KERNEL ?=
+BOX ?=
 LOADER ?= core
 SECONDS ?= 60
 VARIANT ?= core
@@ -28,6 +29,13 @@ PACKAGES := clang bpftool libbpf-dev libc6-dev python3-bpfcc python3-venv \
 
 # For `make vm` alone: the machines, and what their kernels are unpacked with and start with.
 VM_PACKAGES := qemu-system-x86 busybox-static kmod lz4 zstd
+
+# For `make unit`, besides: the root of its machine.
+UNIT_PACKAGES := $(VM_PACKAGES) mmdebstrap
+
+# For `make vagrant`, besides: a box of our own, and libvirt without the service that Debian would start.
+VAGRANT_PACKAGES := $(UNIT_PACKAGES) vagrant vagrant-libvirt libvirt-daemon libvirt-daemon-driver-qemu \
+	libvirt-clients dnsmasq-base iptables openssh-client qemu-utils rsync
 
 # For `make image` alone.
 IMAGE_PACKAGES := buildah crun runc podman fuse-overlayfs mmdebstrap uidmap zstd
@@ -46,7 +54,7 @@ endif
 KEY = { sed '/^\[tool.ruff\]/Q' pyproject.toml; cat setup.py; echo '$(CURDIR)'; readlink -f '$(PYTHON)'; } | sha256sum | cut -c1-16
 READY := .venv/.ready-$(shell $(KEY))
 
-.PHONY: help setup run test fuzz demo lint format bench vm image k8s audit lock kernels table proto events clean packages objects tools
+.PHONY: help setup run test fuzz demo lint format bench vm unit vagrant image k8s audit lock kernels table proto events clean packages objects tools
 
 help:
 	@sed -n 's/^\([a-z0-9]*\):.*## /  make \1|/p' Makefile | column -t -s'|'
@@ -90,6 +98,19 @@ bench: setup ## measure beside a peer in the same run; NAME=latency for one of t
 vm: setup ## the kernel tests on other kernels, in emulated machines; KERNEL=6.1 for one, LOADER=bcc or headers (root)
 	@$(MAKE) packages PACKAGES='$(VM_PACKAGES)'
 	.venv/bin/python -m tests.vm --loader $(LOADER) $(KERNEL)
+
+unit: setup ## the systemd unit under a real systemd, in an emulated machine; KERNEL=6.12 for another kernel (root)
+	@$(MAKE) packages PACKAGES='$(UNIT_PACKAGES)'
+	.venv/bin/python -m tests.vm --init systemd $(or $(KERNEL),6.12)
+
+vagrant: setup ## a Vagrant machine from nothing to nothing, tried in between; KERNEL=6.1, BOX=local without network (root)
+	@$(MAKE) packages PACKAGES='$(VAGRANT_PACKAGES)'
+	.venv/bin/python -m tests.vm.wheels
+	for kernel in $(or $(KERNEL),6.1); do
+		[[ '$(BOX)' != local ]] || vagrant/build-box $$kernel
+		private=; virsh -q -c qemu:///system uri >/dev/null 2>&1 || private=vagrant/private-libvirt
+		env $(BOX:%=REFLEXARC_BOX=%) $$private vagrant/run $$kernel
+	done
 
 image: ## build the container image with buildah; VARIANT=bcc, GRPC=small, MACHINE=aarch64, TWICE=1 (root)
 	@$(MAKE) packages PACKAGES='$(IMAGE_PACKAGES)'
