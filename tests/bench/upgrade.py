@@ -45,23 +45,23 @@ spec:
 def main(options: Options) -> int:
     """Rounds of a restart with all that is then in force."""
     gaps: list[float] = []
-    stops: list[float] = []
+    starts: list[float] = []
     lost = frozen = 0
     rounds = options.count or ROUNDS
     for _ in range(rounds):
         with watchdog(120):
-            gap, stop, missing, left = restarted()
+            gap, start, missing, left = restarted()
         gaps.append(gap)
-        stops.append(stop)
+        starts.append(start)
         lost, frozen = lost + missing, frozen + left
     gaps.sort()
-    stops.sort()
+    starts.sort()
     conclude(
         "upgrade",
         {
             "gap.p50": Figure(percentile(gaps, 0.5), "ms"),
             "gap.max": Figure(gaps[-1], "ms"),
-            "of_it.stop.p50": Figure(percentile(stops, 0.5), "ms"),
+            "of_it.start.p50": Figure(percentile(starts, 0.5), "ms"),
             "restarts": Figure(rounds, "times"),
             "records_lost": Figure(lost, "records", aim=0),
             "left_frozen": Figure(frozen, "cgroups", aim=0),
@@ -71,7 +71,7 @@ def main(options: Options) -> int:
 
 
 def restarted() -> tuple[float, float, int, bool]:
-    """(gap ms, of it until the old one had stopped ms, records lost, whether a frozen cgroup was left so)."""
+    """(gap ms, of it from execution to armed ms, records lost, whether a frozen cgroup was left so)."""
     with cgroup("felt") as place, cgroup("frozen") as victim, folder() as scratch:
         settings = config(scratch)
         policies = scratch / "policies.d"
@@ -92,8 +92,8 @@ def restarted() -> tuple[float, float, int, bool]:
             daemon.await_said("finding: felt")
         daemon.stop()
         records = journalled(settings)
-    gap, stop = _gap(records)
-    return gap, stop, _lost([place for place, _ in records]), left
+    gap, armed_ns = _gap(records)
+    return gap, (armed_ns - daemon.exec_ns) / 1e6, _lost([place for place, _ in records]), left
 
 
 class Enforcing(Daemon):
@@ -103,7 +103,8 @@ class Enforcing(Daemon):
         return [*super()._launcher(), "--mode", "enforce"]
 
 
-def _gap(records: Sequence[tuple[Place, Record]]) -> tuple[float, float]:
+def _gap(records: Sequence[tuple[Place, Record]]) -> tuple[float, int]:
+    """In ms; and when the new one was armed."""
     old, new = sorted({instance for (instance, _), _ in records})
     felt = {
         instance: [
@@ -113,13 +114,12 @@ def _gap(records: Sequence[tuple[Place, Record]]) -> tuple[float, float]:
         ]
         for instance in (old, new)
     }
-    stopped = next(
+    armed_ns = next(
         record.time_ns
         for (writer, _), record in records
-        if writer == old and isinstance(record, Notice) and record.name == "arc.stopped"
+        if writer == new and isinstance(record, Notice) and record.name == "arc.armed"
     )
-    last = max(felt[old])
-    return (min(felt[new]) - last) / 1e6, (stopped - last) / 1e6
+    return (min(felt[new]) - max(felt[old])) / 1e6, armed_ns
 
 
 def _lost(places: Sequence[Place]) -> int:
