@@ -40,6 +40,9 @@ VAGRANT_PACKAGES := $(UNIT_PACKAGES) vagrant vagrant-libvirt libvirt-daemon libv
 # For `make image` alone.
 IMAGE_PACKAGES := buildah crun runc podman fuse-overlayfs mmdebstrap uidmap zstd
 
+# For `make k8s` alone, besides those for the image; what is built on the way is kept in .kubernetes.
+K8S_PACKAGES := busybox-static dpkg-dev make openssl
+
 # For an image of another machine, whose programs are emulated meanwhile.
 ifneq ($(MACHINE),$(shell uname -m))
 IMAGE_PACKAGES += qemu-user-static
@@ -51,10 +54,10 @@ endif
 KEY = { sed '/^\[tool.ruff\]/Q' pyproject.toml; cat setup.py; echo '$(CURDIR)'; readlink -f '$(PYTHON)'; } | sha256sum | cut -c1-16
 READY := .venv/.ready-$(shell $(KEY))
 
-.PHONY: help setup run test fuzz demo lint format bench vm unit vagrant image audit lock kernels table proto events clean packages objects tools
+.PHONY: help setup run test fuzz demo lint format bench vm unit vagrant image k8s audit lock kernels table proto events clean packages objects tools
 
 help:
-	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | column -t -s'|'
+	@sed -n 's/^\([a-z0-9]*\):.*## /  make \1|/p' Makefile | column -t -s'|'
 
 setup: packages $(READY) objects ## install what is missing and build the BPF objects; quick when nothing changed
 
@@ -115,7 +118,13 @@ image: ## build the container image with buildah; VARIANT=bcc, GRPC=small, MACHI
 
 audit: $(READY) ## look for known holes in what the image holds from PyPI
 	@pip install -qq --disable-pip-version-check pip-audit
-	pip-audit --disable-pip --require-hashes -r deploy/image/requirements.txt
+	pip-audit --strict --disable-pip --require-hashes -r deploy/image/requirements.txt
+
+k8s: setup ## the manifests on a cluster of one node, built of Debian's parts: half an hour once, then minutes (root)
+	@$(MAKE) packages PACKAGES='$(K8S_PACKAGES)'
+	$(MAKE) image
+	.venv/bin/python -m tests.kubernetes.parts
+	.venv/bin/python -m pytest --kubernetes tests/kubernetes
 
 lock: $(READY) ## pin what the image holds from PyPI, by hash
 	@pip install -qq --disable-pip-version-check uv
@@ -142,7 +151,7 @@ proto: setup ## write controlplane/wire from protos/
 	@python protos/generate.py
 
 clean: ## remove everything that is built, .venv included
-	@rm -rf .venv .tools .kernels build dist *.egg-info $(OBJECTS) tests/bench/bin
+	@rm -rf .venv .tools .kernels .kubernetes build dist *.egg-info $(OBJECTS) tests/bench/bin
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
