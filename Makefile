@@ -12,6 +12,7 @@ export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/usr/bin:$(CURDIR)/.tools/usr
 PYTHON ?= /usr/bin/python3
 NAME ?=
 KERNEL ?=
+BOX ?=
 LOADER ?= core
 SECONDS ?= 60
 VARIANT ?= core
@@ -29,8 +30,18 @@ PACKAGES := clang bpftool libbpf-dev libc6-dev python3-bpfcc python3-venv \
 # For `make vm` alone: the machines, and what their kernels are unpacked with and start with.
 VM_PACKAGES := qemu-system-x86 busybox-static kmod lz4 zstd
 
+# For `make unit`, besides: the root of its machine.
+UNIT_PACKAGES := $(VM_PACKAGES) mmdebstrap
+
+# For `make vagrant`, besides: a box of our own, and libvirt without the service that Debian would start.
+VAGRANT_PACKAGES := $(UNIT_PACKAGES) vagrant vagrant-libvirt libvirt-daemon libvirt-daemon-driver-qemu \
+	libvirt-clients dnsmasq-base iptables openssh-client qemu-utils rsync
+
 # For `make image` alone.
 IMAGE_PACKAGES := buildah crun runc podman fuse-overlayfs mmdebstrap uidmap zstd
+
+# For `make k8s` alone, besides those for the image; what is built on the way is kept in .kubernetes.
+K8S_PACKAGES := busybox-static dpkg-dev make openssl
 
 # For an image of another machine, whose programs are emulated meanwhile.
 ifneq ($(MACHINE),$(shell uname -m))
@@ -43,10 +54,10 @@ endif
 KEY = { sed '/^\[tool.ruff\]/Q' pyproject.toml; cat setup.py; echo '$(CURDIR)'; readlink -f '$(PYTHON)'; } | sha256sum | cut -c1-16
 READY := .venv/.ready-$(shell $(KEY))
 
-.PHONY: help setup run test fuzz demo lint format bench vm image audit lock kernels table proto events clean packages objects tools
+.PHONY: help setup run test fuzz demo lint format bench vm unit vagrant image k8s audit lock kernels table proto events clean packages objects tools
 
 help:
-	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | column -t -s'|'
+	@sed -n 's/^\([a-z0-9]*\):.*## /  make \1|/p' Makefile | column -t -s'|'
 
 setup: packages $(READY) objects ## install what is missing and build the BPF objects; quick when nothing changed
 
@@ -88,13 +99,32 @@ vm: setup ## the kernel tests on other kernels, in emulated machines; KERNEL=6.1
 	@$(MAKE) packages PACKAGES='$(VM_PACKAGES)'
 	.venv/bin/python -m tests.vm --loader $(LOADER) $(KERNEL)
 
+unit: setup ## the systemd unit under a real systemd, in an emulated machine; KERNEL=6.12 for another kernel (root)
+	@$(MAKE) packages PACKAGES='$(UNIT_PACKAGES)'
+	.venv/bin/python -m tests.vm --init systemd $(or $(KERNEL),6.12)
+
+vagrant: setup ## a Vagrant machine from nothing to nothing, tried in between; KERNEL=6.1, BOX=local without network (root)
+	@$(MAKE) packages PACKAGES='$(VAGRANT_PACKAGES)'
+	.venv/bin/python -m tests.vm.wheels
+	for kernel in $(or $(KERNEL),6.1); do
+		[[ '$(BOX)' != local ]] || vagrant/build-box $$kernel
+		private=; virsh -q -c qemu:///system uri >/dev/null 2>&1 || private=vagrant/private-libvirt
+		env $(BOX:%=REFLEXARC_BOX=%) $$private vagrant/run $$kernel
+	done
+
 image: ## build the container image with buildah; VARIANT=bcc, GRPC=small, MACHINE=aarch64, TWICE=1 (root)
 	@$(MAKE) packages PACKAGES='$(IMAGE_PACKAGES)'
 	$(FOREIGN) $(PYTHON) deploy/image/make.py --machine $(MACHINE) --variant $(VARIANT) --grpc $(GRPC) $(if $(TWICE),--twice)
 
 audit: $(READY) ## look for known holes in what the image holds from PyPI
 	@pip install -qq --disable-pip-version-check pip-audit
-	pip-audit --disable-pip --require-hashes -r deploy/image/requirements.txt
+	pip-audit --strict --disable-pip --require-hashes -r deploy/image/requirements.txt
+
+k8s: setup ## the manifests on a cluster of one node, built of Debian's parts: half an hour once, then minutes (root)
+	@$(MAKE) packages PACKAGES='$(K8S_PACKAGES)'
+	$(MAKE) image
+	.venv/bin/python -m tests.kubernetes.parts
+	.venv/bin/python -m pytest --kubernetes tests/kubernetes
 
 lock: $(READY) ## pin what the image holds from PyPI, by hash
 	@pip install -qq --disable-pip-version-check uv
@@ -121,7 +151,7 @@ proto: setup ## write controlplane/wire from protos/
 	@python protos/generate.py
 
 clean: ## remove everything that is built, .venv included
-	@rm -rf .venv .tools .kernels build dist *.egg-info $(OBJECTS) tests/bench/bin
+	@rm -rf .venv .tools .kernels .kubernetes build dist *.egg-info $(OBJECTS) tests/bench/bin
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

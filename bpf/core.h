@@ -69,6 +69,14 @@ struct sched_info {
 	u64 last_queued;
 };
 
+typedef struct {
+	int counter;
+} number;
+
+struct signal_struct {
+	number live;
+};
+
 /* The last field is named for the size. */
 struct percpu_counter {
 	long count;
@@ -99,6 +107,7 @@ struct task_struct {
 	struct task_struct *group_leader;
 	struct task_struct *real_parent;
 	struct pid *thread_pid;
+	struct signal_struct *signal;
 	struct css_set *cgroups;
 	struct sched_info sched_info;
 	struct sched_entity se;

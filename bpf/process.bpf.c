@@ -36,10 +36,31 @@ static __always_inline void tell_if_watched(void *ctx, struct task_struct *task)
 	emit(ctx, &event, EVENT_EXIT, bpf_ktime_get_ns());
 }
 
+/*
+ * Of the processes with a pid modulo the size that have ended, the latest start. Kept only where pidfds have
+ * no inodes of their own; what it is good for is in arc/kernel/identity.py. Pids wrap around at the size.
+ */
+MAP_MMAPABLE(ended, u64, ENDED);
+
+static __always_inline void remember_end(struct task_struct *task)
+{
+	u32 slot = (u32)READ(task, tgid) % ENDED;
+	u64 *last = LOOKUP(ended, &slot), start;
+
+	/* The last thread gives up the pid; the first may have ended long before. */
+	if (!last || READ(task, signal, live.counter))
+		return;
+	start = READ(task, group_leader, start_boottime);
+	if (*last < start)
+		*last = start;
+}
+
 HOOK1(sched_process_exit, struct task_struct *, task)
 {
 	int status = READ(task, exit_code);
 
+	if (!HAS_FIELD(struct pid, ino))
+		remember_end(task);
 	/* The leader stands for the process; its threads may outlive it by moments. */
 	if (READ(task, pid) != READ(task, tgid))
 		return;

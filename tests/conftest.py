@@ -17,6 +17,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--patience", type=float, default=1, help="factor on all limits of time, for a slow machine"
     )
+    parser.addoption(
+        "--kubernetes", action="store_true", help="tests/kubernetes, too, on a cluster of their own"
+    )
     parser.addoption("--fuzz", type=float, default=0, help="seconds for each file in tests/fuzz")
 
 

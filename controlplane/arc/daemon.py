@@ -21,6 +21,7 @@ from controlplane.arc.kernel.cgroups import Cgroups, find_mount
 from controlplane.arc.kernel.denials import Denials
 from controlplane.arc.kernel.descriptors import Timer, WallClock, closed_with, open_signals, read_signal
 from controlplane.arc.kernel.events import COUNT_STREAM, STREAM_KEY, VALUE_STREAM
+from controlplane.arc.kernel.identity import ByIdentity
 from controlplane.arc.kernel.links import Links
 from controlplane.arc.kernel.psi import Psi
 from controlplane.arc.kernel.reaping import Reaper
@@ -60,7 +61,6 @@ from controlplane.link.signal_table import write_signals
 
 STORM: Final = 1024
 """Records in one wake-up after which losses are looked for."""
-
 MODE_CHANGES: Final = frozenset({"mode.changed", "policy.mode_changed"})
 
 
@@ -79,11 +79,12 @@ class Arc:
         if mount is None:
             raise OSError("no cgroup2 hierarchy is mounted")
         self._cgroups = Cgroups(mount)
-        watched = self._sensors.sensor("process").map_fd("watched")
-        self._watched = None if watched is None else Watched(watched)
-        self._reaper = Reaper()
+        map_of = self._sensors.sensor("process").map_fd
+        watched, by_identity = map_of("watched"), ByIdentity(map_of("ended"))
+        self._watched, self._reaper = None if watched is None else Watched(watched), Reaper()
         self._denials, self._prepared = Denials(shared=self._sensors.shared()), Prepared()
-        self._acts = acts_on(*(self._cgroups, self._watched, self._reaper), self._denials, self._prepared)
+        held = self._cgroups, by_identity, self._watched, self._reaper
+        self._acts = acts_on(*held, self._denials, self._prepared)
         self._book = RuleBook(boot.rules.rules)
         self._monitor = Monitor(self._sensors.numbers)
         self._guarding = Guarding(

@@ -14,6 +14,7 @@ from controlplane.arc.feeling import Feeling
 from controlplane.arc.kernel.cgroups import Cgroups
 from controlplane.arc.kernel.control_files import ControlFiles, must_read_value, must_write_value
 from controlplane.arc.kernel.events import EVENT, Event, EventKind
+from controlplane.arc.kernel.identity import ByIdentity
 from controlplane.arc.kernel.processes import TICK_NS, must_start_ticks
 from controlplane.arc.kernel.reaping import Reaper
 from controlplane.arc.kernel.sensors import NUMBERS
@@ -121,7 +122,7 @@ def _walk(cgroups: Cgroups, watched: Watched, bookmaker: Bookmaker, scratch: int
     acts: dict[tuple[str, bool], Act] = {
         ("reweigh", False): CgroupValues("reweigh", cgroups, settings, files),
         ("freeze", False): _HeldFreeze(cgroups, file),
-        ("kill", True): _HeldKill(watched, reaper),
+        ("kill", True): _HeldKill(ByIdentity(), watched, reaper),
     }
     monitor = Monitor(NUMBERS)
     monitor.set_rules(RULES)

@@ -12,7 +12,8 @@ from typing import Final
 
 from controlplane.arc.kernel.cgroups import Cgroups
 from controlplane.arc.kernel.events import EventKind
-from controlplane.arc.kernel.processes import TICK_NS, must_open_process, must_start_ticks
+from controlplane.arc.kernel.identity import ByIdentity
+from controlplane.arc.kernel.processes import TICK_NS, must_start_ticks
 from controlplane.arc.loop import Loop
 from controlplane.arc.reflex.by_hand import ByHand, Trace
 from controlplane.arc.reflex.engine import Engine
@@ -122,7 +123,7 @@ class Triggering:
         if act != "kill" or not victim.pid:
             return
         try:
-            fd = must_open_process(victim.pid, victim.start_ns, 0)
+            fd = ByIdentity().must_open(victim.pid, victim.start_ns, 0)
         except ProcessLookupError:
             return
 

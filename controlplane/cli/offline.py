@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from controlplane.arc.kernel.cgroups import Cgroups, find_mount
+from controlplane.arc.kernel.identity import ByIdentity
 from controlplane.arc.kernel.reaping import Reaper
 from controlplane.arc.reflex.journal import Journal, read_records
 from controlplane.arc.reflex.recover import left_in_force, undo_left
@@ -58,7 +59,7 @@ def _locked(config: Config) -> RuntimeFolder:
 
 def _take_back(folder: RuntimeFolder, config: Config, cgroups: Cgroups) -> list[Undo]:
     left = left_in_force(read_records(folder.journal_fd))
-    acts = acts_on(cgroups, None, Reaper())
+    acts = acts_on(cgroups, ByIdentity(), None, Reaper())
     undone = list(undo_left(left, acts, "command", "offline"))
     sizes = config.journal_head_bytes, config.journal_head_segments
     journal = Journal(folder.journal_fd, *sizes, folder.gid, tuple)

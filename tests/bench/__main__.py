@@ -27,11 +27,13 @@ def main() -> int:
     parser.add_argument("name", nargs="*", help=f"one of {', '.join(names())}; all without")
     parser.add_argument("--count", type=int, default=0, help="reflexes, runs or rounds")
     parser.add_argument("--seconds", type=int, default=0, help="length of what takes time")
-    parser.add_argument("--only", default="", metavar="NAME,...", help="of peers: these contestants")
+    parser.add_argument("--only", default="", metavar="NAME,...", help="of what is compared, just these")
+    parser.add_argument("--patience", type=int, default=1, help="how many times slower this machine is")
     given = parser.parse_args()
     if unknown := sorted(set(given.name) - set(names())):
         parser.error(f"no benchmark {', '.join(unknown)}; there are: {', '.join(names())}")
-    options = Options(given.count, given.seconds, tuple(filter(None, given.only.split(","))))
+    only = tuple(filter(None, given.only.split(",")))
+    options = Options(given.count, given.seconds, only, given.patience)
     results = [run(name, options) for name in given.name or names()]
     return 1 if any(results) else 0
 

@@ -9,7 +9,7 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -21,14 +21,14 @@ from controlplane.link.amounts import IDLE, Amount, Key
 from controlplane.link.config import Config
 from controlplane.link.rules import NS, Rate, Rule, Scope, Step
 from tests.bench.consistency import Entry, acts_in, problems
-from tests.bench.daemon import Daemon, config, journalled
+from tests.bench.daemon import Daemon, budget, config, journalled
 from tests.bench.faults import loop_device, path_of, program
 from tests.bench.report import Figure, Options, conclude
 from tests.bench.testbed import await_cgroup, cgroup, folder, watchdog
 
 ROUNDS: Final = 200
 MOMENT_S: Final = 1.0
-"""The arc dies within this of the fault's beginning."""
+"""The arc dies within this of the fault's beginning; it, and all times of ladders, times `patience`."""
 START_S: Final = 0.5
 """And of a start that is to be cut off, within this."""
 CUT: Final = 5
@@ -87,55 +87,67 @@ def main(options: Options) -> int:
         for controller in CONTROLLERS:
             if controller in (parent / "cgroup.controllers").read_text().split():
                 (parent / "cgroup.subtree_control").write_text(f"+{controller}")
-        settings = config(scratch)
-        deaths = list(die(settings, parent, rounds, dice))
+        settings = config(scratch, self_budget=budget(options.patience))
+        deaths = list(die(settings, parent, rounds, dice, options.patience))
         figures = judge(deaths, journalled(settings))
     conclude("chaos", figures)
     return 0
 
 
-def die(settings: Config, parent: Path, rounds: int, dice: random.Random) -> Iterator[Round]:
+def die(settings: Config, parent: Path, rounds: int, dice: random.Random, patience: int) -> Iterator[Round]:
     """Round after round. Each start takes back what the round before left, and is the arc of the next one."""
     with ExitStack() as stack:
         files = [name for name in STEPS if name == FREEZE or (parent / name).exists()]
         device = stack.enter_context(loop_device()) if "io.max" in files else ""
         print(f"\nwhat acts set here: {', '.join((*files, *PRIORITIES))}", flush=True)
-        daemon = Daemon(settings, rules(parent / "0", files))
+        daemon = Daemon(settings, rules(parent / "0", files, patience))
         daemon.start()
         for number in range(rounds):
             place = parent / str(number)
-            with watchdog(ROUND_S), made(place), ExitStack() as victims:
+            with watchdog(patience * ROUND_S), made(place), ExitStack() as victims:
                 before = values(place, files, os.getpid())
                 process = victims.enter_context(fault(place, device))
-                time.sleep(dice.uniform(0, MOMENT_S))
+                time.sleep(dice.uniform(0, patience * MOMENT_S))
                 daemon.kill()
                 at_death = values(place, files, process)
-                daemon = Daemon(settings, rules(parent / str(number + 1), files))
+                daemon = Daemon(settings, rules(parent / str(number + 1), files, patience))
                 if cut_off := number % CUT == 0:
                     daemon.launch()
-                    time.sleep(dice.uniform(0, START_S))
+                    time.sleep(dice.uniform(0, patience * START_S))
                     daemon.kill()
                 daemon.start()
-                await_cgroup(place, "frozen 0", seconds=SETTLE_S)
+                await_cgroup(place, "frozen 0", seconds=patience * SETTLE_S)
                 yield Round(before, at_death, values(place, files, process), cut_off)
         daemon.stop()
 
 
-def rules(place: Path, files: Sequence[str]) -> list[Rule]:
+def rules(place: Path, files: Sequence[str], patience: int) -> list[Rule]:
     """One that takes the cgroup for its forks, and one that takes a process for what it executes."""
     of_cgroup = Rule(
         name="chaos-cgroup",
         signal="process.fork",
         scope=Scope(cgroups=(path_of(place),)),
-        test=Rate(interval_ns=NS // 10, burst=1),
-        ladder=tuple(STEPS[file] for file in files),
+        test=Rate(interval_ns=patience * NS // 10, burst=1),
+        ladder=slower((STEPS[file] for file in files), patience),
         cooldown_ns=0,
         mode="enforce",
     )
     of_process = structs.replace(
-        of_cgroup, name="chaos-process", signal="process.exec", per="process", ladder=OF_PROCESS
+        of_cgroup,
+        name="chaos-process",
+        signal="process.exec",
+        per="process",
+        ladder=slower(OF_PROCESS, patience),
     )
     return [of_cgroup, of_process]
+
+
+def slower(ladder: Iterable[Step], patience: int) -> tuple[Step, ...]:
+    """The same with more time for each step."""
+    return tuple(
+        structs.replace(step, after_ns=patience * step.after_ns, for_ns=patience * step.for_ns)
+        for step in ladder
+    )
 
 
 @contextmanager

@@ -15,6 +15,8 @@ class Options:
     """Length of what takes time."""
     only: tuple[str, ...] = ()
     """Of those that are compared, just these; all without any."""
+    patience: int = 1
+    """How many times slower than a real one the machine is: what waits for time waits so much longer."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,9 @@ from tests.bench.testbed import CannotMeasureError, cgroup, compiled, folder, st
 
 TRIES: Final = 10_000
 BRIEF_NS: Final = 50_000_000
+WHOLE_CPU: Final = 10_000
+"""Nothing may be shed, or hardly any try is acted upon."""
+INNOCENT_US: Final = 1500
 HARMS: Final = ("killed", "stopped", "reweighed")
 LADDER: Final = (
     Step("reweigh", for_ns=BRIEF_NS, amounts=(Amount("nice", 10),)),
@@ -31,9 +34,11 @@ LADDER: Final = (
 def main(options: Options) -> int:
     """All tries under one daemon."""
     tries = options.count or TRIES
-    with watchdog(120 + tries // 10), folder() as scratch, cgroup("culprits") as culprits:
-        with cgroup("innocents") as innocents, Daemon(config(scratch), [rule(culprits)]) as daemon:
-            killed, harmed = provoke(culprits, innocents, tries)
+    limit = watchdog(options.patience * (120 + tries // 10))
+    with limit, folder() as scratch, cgroup("culprits") as culprits:
+        settings = config(scratch, self_budget=WHOLE_CPU)
+        with cgroup("innocents") as innocents, Daemon(settings, [rule(culprits)]) as daemon:
+            killed, harmed = provoke(culprits, innocents, tries, INNOCENT_US * options.patience)
         records = daemon.records()
     refused = Counter(each.guard for each in records if isinstance(each, GuardRefused))
     failed = Counter(each.error for each in records if isinstance(each, Outcome) and not each.ok)
@@ -66,9 +71,9 @@ def rule(culprits: Path) -> Rule:
     )
 
 
-def provoke(culprits: Path, innocents: Path, tries: int) -> tuple[int, dict[str, int]]:
-    """(culprits killed, innocents by what happened to them)."""
-    command = (compiled("reuse"), culprits, innocents, str(tries))
+def provoke(culprits: Path, innocents: Path, tries: int, lives_us: int) -> tuple[int, dict[str, int]]:
+    """(culprits killed, innocents by what happened to them in so long a life)."""
+    command = (compiled("reuse"), culprits, innocents, str(tries), str(lives_us))
     process = start(command, stdout=subprocess.PIPE)
     out, _ = process.communicate()
     if process.returncode:

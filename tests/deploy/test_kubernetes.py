@@ -32,6 +32,10 @@ from tests.deploy.manifests import (
 FOREIGN = {"Certificate", "PodMonitor"}
 """Kinds of others, whose schema does not come with Kubernetes."""
 SETS = [(overlay, *parts) for overlay in OVERLAYS for parts in ((), COMPONENTS, COMPONENTS[:3])]
+OLDER = {"1.25": ("before-1.30", "before-1.24"), "1.29": ("before-1.30",), "1.34": ("before-1.30",)}
+"""Components for older clusters, with a version that takes them."""
+REFUSING = ("1.25", "1.29")
+"""Of these, those that do not take the manifests without."""
 MIB = 1 << 20
 PLANE_MIB, ARC_MIB = 64, 20
 """What they may take, docs/benchmarks.md."""
@@ -68,6 +72,27 @@ def test_an_unknown_field_is_not(version: str) -> None:
     resource["spec"]["template"]["spec"]["hostPid"] = True
     with pytest.raises(ValidationError):
         validate(resource, version)
+
+
+@needs_kubectl
+@pytest.mark.parametrize(("version", "parts"), OLDER.items(), ids=OLDER)
+def test_components_for_older_clusters_are_needed_there(version: str, parts: tuple[str, ...]) -> None:
+    for resource in rendered("observe", *parts):
+        validate(resource, version)
+    if version in REFUSING:
+        with pytest.raises(ValidationError):
+            validate(daemon_set(rendered("observe")), version)
+
+
+@needs_kubectl
+def test_every_probe_asks_the_same_of_older_clusters() -> None:
+    spec = container(rendered("observe", "before-1.30", "before-1.24"))
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert spec[probe]["exec"]["command"] == ["/usr/bin/reflexarc", "health"]
+        assert "grpc" not in spec[probe]
+        new = container(rendered("observe"))[probe]
+        longest = [each["periodSeconds"] * each.get("failureThreshold", 3) for each in (spec[probe], new)]
+        assert longest[0] >= longest[1]
 
 
 @needs_kubectl

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from controlplane.arc.kernel.identity import ByIdentity
 from controlplane.arc.kernel.processes import TICK_NS, must_start_ticks
 from controlplane.arc.reflex.acts import ForeignValueError
 from controlplane.arc.reflex.stopping import FreezeProcess
@@ -86,7 +87,7 @@ def test_what_was_stopped_before_stays_stopped(cgroup: TestCgroup) -> None:
     await_until(lambda: bool(cgroup.read("cgroup.procs")), 10)
     process.send_signal(signal.SIGSTOP)
     await_until(lambda: state(process.pid) == "T", 10)
-    act = FreezeProcess()
+    act = FreezeProcess(ByIdentity())
     victim = Victim(cgroup.id, cgroup.path, process.pid, must_start_ticks(process.pid) * TICK_NS)
     opened = act.must_open(victim, Step("freeze"))
     act.must_apply(opened)

@@ -13,6 +13,7 @@ import pytest
 
 from controlplane.arc.kernel.descriptors import Timer
 from controlplane.arc.kernel.events import EVENT, Event, EventKind
+from controlplane.arc.kernel.identity import ByIdentity
 from controlplane.arc.kernel.processes import TICK_NS, must_start_ticks
 from controlplane.arc.monitor.streams import NOBODY, Monitor, Place
 from controlplane.arc.monitor.tests import LevelTest, RateTest
@@ -147,7 +148,7 @@ def observed() -> Called:
 
 def shared() -> Called:
     """Values that another reflex holds already."""
-    holdings, act = Holdings(), ReweighProcess()
+    holdings, act = Holdings(), ReweighProcess(ByIdentity())
     place, found = monitor()[1], (Change("nice", "0", "10"), Change("ionice", "none", "idle"))
     evidence = Evidence(place, place, NOBODY, RateTest(Rate(NS, 1)), EVENT_ONE, "enforce")
     reflex = Reflex(RULE, VICTIM, evidence, b"t" * 16, b"r" * 8, NS, NS)
@@ -205,7 +206,10 @@ def test_setting_values_keeps_nothing(tmp_path: Path) -> None:
 
 def test_setting_priorities_keeps_nothing() -> None:
     with subprocess.Popen(["sleep", "600"]) as process:
-        act, victim = ReweighProcess(), Victim(7, "/a", process.pid, must_start_ticks(process.pid) * TICK_NS)
+        act, victim = (
+            ReweighProcess(ByIdentity()),
+            Victim(7, "/a", process.pid, must_start_ticks(process.pid) * TICK_NS),
+        )
         step = Step("reweigh", for_ns=NS, amounts=(Amount("nice", 10), Amount("ionice", IDLE)))
 
         def call() -> None:
@@ -221,7 +225,10 @@ def test_setting_priorities_keeps_nothing() -> None:
 
 def test_stopping_a_process_keeps_nothing() -> None:
     with subprocess.Popen(["sleep", "600"]) as process:
-        act, victim = FreezeProcess(), Victim(7, "/a", process.pid, must_start_ticks(process.pid) * TICK_NS)
+        act, victim = (
+            FreezeProcess(ByIdentity()),
+            Victim(7, "/a", process.pid, must_start_ticks(process.pid) * TICK_NS),
+        )
 
         def call() -> None:
             opened = act.must_open(victim, RULE.ladder[0])

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from controlplane.arc.kernel import priorities
+from controlplane.arc.kernel.identity import ByIdentity
 from controlplane.arc.kernel.processes import TICK_NS, must_start_ticks
 from controlplane.arc.reflex.victims import Victim
 from controlplane.arc.reflex.weights import ReweighProcess
@@ -94,7 +95,7 @@ def test_a_process_that_ends_meanwhile_needs_no_undo(turn: Turn, cgroup: TestCgr
 def test_after_a_crash_priorities_are_restored(turn: Turn, cgroup: TestCgroup, tmp_path: Path) -> None:
     process = running_in(cgroup)
     start_ns = must_start_ticks(process.pid) * TICK_NS
-    act = ReweighProcess()
+    act = ReweighProcess(ByIdentity())
     opened = act.must_open(Victim(cgroup.id, cgroup.path, process.pid, start_ns), milder())
     act.must_apply(opened)
     act.must_release(opened)
@@ -131,7 +132,9 @@ def test_another_process_with_the_same_pid_is_not_touched(cgroup: TestCgroup) ->
     process = running_in(cgroup)
     start_ns = must_start_ticks(process.pid) * TICK_NS
     with pytest.raises(ProcessLookupError):
-        ReweighProcess().must_open(Victim(cgroup.id, cgroup.path, process.pid, start_ns - NS), milder())
+        ReweighProcess(ByIdentity()).must_open(
+            Victim(cgroup.id, cgroup.path, process.pid, start_ns - NS), milder()
+        )
     assert priorities_of(process.pid) == USUAL
 
 
@@ -154,15 +157,15 @@ def test_who_has_the_number_of_a_thread_that_ended_gets_back_its_own(what: str, 
 def test_nothing_stays_open_when_a_process_is_gone() -> None:
     with subprocess.Popen(["sleep", "60"]) as process:
         victim = Victim(1, "/a", process.pid, must_start_ticks(process.pid) * TICK_NS)
-        opened = ReweighProcess().must_open(victim, milder())
+        opened = ReweighProcess(ByIdentity()).must_open(victim, milder())
         before = len([*Path("/proc/self/fd").iterdir()])
         process.kill()
     with pytest.raises(ProcessLookupError):
-        ReweighProcess().must_apply(opened)
+        ReweighProcess(ByIdentity()).must_apply(opened)
     with pytest.raises(OSError, match="No such"):
-        ReweighProcess().must_open(victim, milder())
+        ReweighProcess(ByIdentity()).must_open(victim, milder())
     assert len([*Path("/proc/self/fd").iterdir()]) == before
-    ReweighProcess().must_release(opened)
+    ReweighProcess(ByIdentity()).must_release(opened)
 
 
 def test_threads_share_the_fate_of_the_first_unless_they_differ() -> None:

@@ -11,10 +11,10 @@ TIMEOUT_S: Final = 1.0
 OPTIONS: Final = (("grpc.primary_user_agent", "kube-probe/1.34"), ("grpc.use_local_subchannel_pool", 1))
 
 
-def probe(port: int, service: str = "", timeout_s: float = TIMEOUT_S) -> str:
+def probe(port: int, service: str = "", timeout_s: float = TIMEOUT_S, *, host: str = "127.0.0.1") -> str:
     """`success`, or why the probe fails: a connection of its own in plain text, one Check, no metadata."""
     end = time.monotonic() + timeout_s
-    with grpc.insecure_channel(f"127.0.0.1:{port}", OPTIONS) as channel:
+    with grpc.insecure_channel(f"{host}:{port}", OPTIONS) as channel:
         try:
             grpc.channel_ready_future(channel).result(timeout_s)
         except grpc.FutureTimeoutError:

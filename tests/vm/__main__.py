@@ -1,7 +1,8 @@
 """`python -m tests.vm [KERNEL...]`: run the tests on these kernels, or all; `--table` writes docs/kernels.md.
 
-`--bench NAME` runs that benchmark there instead. Each run leaves build/vm/<kernel>-<loader or benchmark>.json
-(what came of it) and .console (what the guest printed).
+`--bench NAME` runs that benchmark there instead, `--init systemd` the tests of the unit, in a root of its
+own. Each run leaves build/vm/<kernel>-<loader, benchmark or init>.json (what came of it) and .console (what
+the guest printed).
 """
 
 import argparse
@@ -18,7 +19,8 @@ from tests.bench.__main__ import names
 from tests.bench.contestants import PACKAGES
 from tests.bench.packages import unpack
 from tests.bench.testbed import compile_all
-from tests.vm.image import ImageError, write_vmlinux
+from tests.vm import root, wheels
+from tests.vm.image import ImageError, unpacked_once
 from tests.vm.initramfs import write_initramfs
 from tests.vm.kernels import ROOT, STORE, Kernel, KernelError, chosen, fetched, listed
 from tests.vm.machine import Machine, MachineError
@@ -29,7 +31,11 @@ OUT: Final = ROOT / "build/vm"
 PAGE: Final = ROOT / "docs/kernels.md"
 SECONDS: Final = 2400
 LOADERS: Final = ("core", "bcc", "headers")
-BENCHMARKS: Final = "tests/bench/"
+KERNEL_TESTS: Final = "tests/kernel"
+UNIT_TESTS: Final = "tests/systemd"
+TESTS_HELP: Final = (
+    f"what pytest runs there, separated by commas; {KERNEL_TESTS}, or {UNIT_TESTS} under systemd"
+)
 HELP: Final = "headers: bcc without BTF, by the kernel's headers"
 
 
@@ -42,20 +48,20 @@ class Work(NamedTuple):
     rounds: int
     memory: str
     only: str
+    init: str = ""
 
     @property
     def name(self) -> str:
         """Of its results."""
-        return self.bench or self.loader
+        return self.bench or self.init or self.loader
 
 
 def prepared(kernel: Kernel, work: Work) -> Machine:
     """Fetch the kernel and make what it boots from."""
     unpacked = fetched(kernel)
     folder = STORE / unpacked.release
-    vmlinux, initramfs = folder / "vmlinux", folder / "initramfs"
-    if not vmlinux.exists():
-        write_vmlinux(unpacked.image, vmlinux)
+    initramfs = folder / "initramfs"
+    vmlinux = unpacked_once(unpacked.image, folder / "vmlinux")
     write_initramfs(unpacked.modules, initramfs)
     console, results = (OUT / f"{kernel.name}-{work.name}.{kind}" for kind in ("console", "lines"))
     for path in (console, results):
@@ -69,8 +75,20 @@ def prepared(kernel: Kernel, work: Work) -> Machine:
         "VM_BENCH": work.bench,
         "VM_COUNT": str(work.rounds),
         "VM_ONLY": work.only,
+        **booted(work.init),
     }
     return Machine(vmlinux, initramfs, environment, console, results, work.memory)
+
+
+def booted(init: str) -> dict[str, str]:
+    """What a machine has as its root, and starts there."""
+    if not init:
+        return {"VM_BOOT": "tests/vm/guest.sh"}
+    return {
+        "VM_BOOT": "tests/systemd/boot.sh",
+        "VM_ROOT": str(root.made()),
+        "VM_WHEELS": str(wheels.FOLDER),
+    }
 
 
 async def run(kernel: Kernel, machine: Machine, seconds: float) -> Results:
@@ -96,7 +114,7 @@ def show(results: Results) -> None:
         if sensor.reason:
             print(f"      sensor {sensor.name} disabled: {sensor.reason}")
     for test in results.tests:
-        if test.outcome != "passed" or test.name.startswith(BENCHMARKS):
+        if test.text or test.outcome != "passed":
             print(f"      {test.outcome} {test.name}{_indented(test)}")
     if results.error:
         print(f"      {results.error}", flush=True)
@@ -148,11 +166,12 @@ def main() -> int:
     parser.add_argument(
         "kernels", nargs="*", metavar="KERNEL", help="names in vagrant/kernels.yaml; all without any"
     )
-    parser.add_argument("--tests", default="tests/kernel", help="what pytest runs there, separated by commas")
+    parser.add_argument("--tests", default="", help=TESTS_HELP)
     parser.add_argument("--loader", choices=LOADERS, default="core", help=HELP)
     parser.add_argument("--bench", default="", choices=names(), help="a benchmark that runs instead of tests")
     parser.add_argument("--count", type=int, default=0, help="rounds of the benchmark; else its own number")
     parser.add_argument("--only", default="", metavar="NAME,...", help="of its contestants")
+    parser.add_argument("--init", choices=("systemd",), default="", help="tests of the unit, under systemd")
     parser.add_argument("--memory", default="2G", help="of a machine")
     parser.add_argument("--jobs", type=int, default=2, help="machines at a time")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="after which a machine is ended")
@@ -162,8 +181,12 @@ def main() -> int:
         write_page()
         return 0
     OUT.mkdir(parents=True, exist_ok=True)
-    work = Work(options.loader, options.tests, options.bench, options.count, options.memory, options.only)
+    tests = options.tests or (UNIT_TESTS if options.init else KERNEL_TESTS)
+    words = options.loader, tests, options.bench, options.count, options.memory, options.only, options.init
+    work = Work(*words)
     try:
+        if work.init:
+            wheels.build()
         if work.bench:
             compile_all()
         if work.bench == "peers":

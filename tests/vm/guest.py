@@ -70,10 +70,12 @@ class Reporter:
 
 
 def _why(report: pytest.TestReport) -> str:
-    """Of a skip its reason, of a failure the end of what pytest says."""
+    """Of a skip its reason, of a failure the end of what pytest says, else what was measured."""
     if isinstance(report.longrepr, tuple):
         return report.longrepr[2].removeprefix("Skipped: ")
-    return report.longreprtext[-2000:]
+    if report.longrepr:
+        return report.longreprtext[-2000:]
+    return ", ".join(f"{name} {value}" for name, value in report.user_properties)
 
 
 def host() -> Host:

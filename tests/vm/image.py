@@ -29,6 +29,13 @@ def write_vmlinux(image: Path, target: Path) -> None:
     new.replace(target)
 
 
+def unpacked_once(image: Path, target: Path) -> Path:
+    """`target`, unpacked from `image` unless it is there; raises ImageError."""
+    if not target.exists():
+        write_vmlinux(image, target)
+    return target
+
+
 def vmlinux_in(image: bytes) -> bytes:
     """The ELF kernel in a bzImage; raises ImageError."""
     if image[MAGIC : MAGIC + 4] != b"HdrS":

@@ -1,4 +1,4 @@
-"""The guest's initramfs: busybox, init.sh, and the modules without which its root cannot be mounted.
+"""A guest's initramfs: busybox, a first program, and the modules without which its root cannot be mounted.
 
 Written here byte by byte (Documentation/driver-api/early-userspace/buffer-format.rst), so no cpio is needed.
 """
@@ -17,12 +17,12 @@ NEEDED: Final = ("virtio_pci", "virtiofs", "overlay")
 FOLDERS: Final = ("bin", "dev", "host", "layer", "modules", "proc", "root", "sys")
 
 
-def write_initramfs(modules: Path, target: Path) -> None:
+def write_initramfs(modules: Path, target: Path, init: Path = INIT, needed: Iterable[str] = NEEDED) -> None:
     """For the kernel with these modules; modules.dep is written beside them, for its modprobe."""
     base, release = modules.parents[2], modules.name
     subprocess.run(["depmod", "-b", base, release], check=True)
-    files = {"init": INIT.read_bytes(), "bin/busybox": BUSYBOX.read_bytes()}
-    loaded = in_order(dependencies((modules / "modules.dep").read_text()), NEEDED)
+    files = {"init": init.read_bytes(), "bin/busybox": BUSYBOX.read_bytes()}
+    loaded = in_order(dependencies((modules / "modules.dep").read_text()), needed)
     for path in loaded:
         files[f"modules/{_plain(path)}"] = _module(modules / path)
     files["modules/order"] = "".join(f"{_plain(path)}\n" for path in loaded).encode()

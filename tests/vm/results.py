@@ -26,7 +26,7 @@ class SensorFound(msgspec.Struct, frozen=True, tag="sensor"):
 
 
 class Ran(msgspec.Struct, frozen=True, tag="test"):
-    """One test, or one smoke run of the daemon. `text`: why it failed or was skipped."""
+    """One test, or one smoke run of the daemon. `text`: why it failed or was skipped, or what it measured."""
 
     name: str
     outcome: Outcome

@@ -7,11 +7,9 @@ and those that were given another one keep it.
 import contextlib
 import ctypes
 import os
-import signal
 from typing import Final
 
 from controlplane.arc.kernel.cgroups import must_read_file, must_write_file
-from controlplane.arc.kernel.processes import must_open_process
 from controlplane.link.amounts import BEST_EFFORT, IDLE
 
 REALTIME: Final = 1 << 13
@@ -34,28 +32,6 @@ _WHO_PROCESS: Final = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
-
-
-def must_open_process_directory(pid: int, start_ns: int, inode: int) -> tuple[int, int]:
-    """A pidfd and the /proc directory of exactly that process; raises OSError when it is gone."""
-    pidfd = must_open_process(pid, start_ns, inode)
-    try:
-        return pidfd, must_open_directory(pid, pidfd)
-    except OSError:
-        os.close(pidfd)
-        raise
-
-
-def must_open_directory(pid: int, pidfd: int) -> int:
-    """/proc/PID of the process behind a pidfd; raises OSError when it is gone."""
-    directory = os.open(b"/proc/%d" % pid, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        # It is still there, so nobody else had its pid when the directory was opened.
-        signal.pidfd_send_signal(pidfd, 0)
-    except OSError:
-        os.close(directory)
-        raise
-    return directory
 
 
 def must_get(directory: int, what: str) -> str:

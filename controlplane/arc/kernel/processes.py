@@ -1,6 +1,5 @@
-"""Processes by identity: pid and start time, checked on an open pidfd so that a reused pid is never hit."""
+"""Processes as /proc has them, with the time of their start in its steps. `identity` opens them."""
 
-import errno
 import os
 from collections.abc import Iterator
 from typing import Final, NamedTuple
@@ -28,23 +27,6 @@ def must_start_ticks(pid: int) -> int:
     finally:
         os.close(fd)
     return int(text[text.rindex(b")") + 2 :].split(b" ", _STARTTIME + 1)[_STARTTIME])
-
-
-def must_open_process(pid: int, start_ns: int, inode: int) -> int:
-    """A pidfd of exactly that process; raises ProcessLookupError when it is gone or the pid is another's.
-
-    `inode` is the pidfd's own, where the kernel gives it one that is never used twice (pidfs, Linux 6.9);
-    0 elsewhere: then the start time must do.
-    """
-    fd = os.pidfd_open(pid)
-    try:
-        same = os.fstat(fd).st_ino == inode if inode else must_start_ticks(pid) == start_ns // TICK_NS
-    except OSError:
-        same = False
-    if not same:
-        os.close(fd)
-        raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
-    return fd
 
 
 def processes() -> Iterator[Process]:

@@ -14,8 +14,7 @@ from typing import Final, NamedTuple, Protocol
 from controlplane.arc.kernel.cgroups import Cgroups, must_read_file, must_write_file
 from controlplane.arc.kernel.control_files import ControlFiles, must_read_value, must_write_value
 from controlplane.arc.kernel.events import EventKind
-from controlplane.arc.kernel.priorities import must_open_process_directory
-from controlplane.arc.kernel.processes import must_open_process
+from controlplane.arc.kernel.identity import ByIdentity
 from controlplane.arc.kernel.reaping import Reaper
 from controlplane.arc.kernel.watched import Watched
 from controlplane.arc.reflex.victims import Victim
@@ -203,7 +202,8 @@ class KillProcess:
     name: ActName = "kill"
     irreversible = True
 
-    def __init__(self, watched: Watched, reaper: Reaper) -> None:
+    def __init__(self, by_identity: ByIdentity, watched: Watched, reaper: Reaper) -> None:
+        self._by_identity = by_identity
         self._watched = watched
         self._reaper = reaper
 
@@ -215,7 +215,7 @@ class KillProcess:
 
     def must_open(self, victim: Victim, step: Step) -> Opened:
         """See `Act`. Has the kernel watch for the exit, so that it is seen however soon it comes."""
-        fd = must_open_process(victim.pid, victim.start_ns, victim.inode)
+        fd = self._by_identity.must_open(victim.pid, victim.start_ns, victim.inode)
         self._watched.must_watch(victim.pid, victim.start_ns)
         return Opened((fd,), gentle=step.grace_ns > 0)
 
@@ -239,7 +239,7 @@ class KillProcess:
 
     def must_have(self, victim: Victim, changes: tuple[Change, ...]) -> bool:
         """See `Act`. Asked only where the kernel has not told: one that is gone cannot be opened."""
-        pidfd, directory = must_open_process_directory(victim.pid, victim.start_ns, victim.inode)
+        pidfd, directory = self._by_identity.must_open_directory(victim.pid, victim.start_ns, victim.inode)
         try:
             stat = must_read_file(directory, "stat")
         finally:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final, NoReturn
 
 from controlplane.arc.kernel.cgroups import Cgroups
-from controlplane.arc.kernel.priorities import must_open_process_directory
+from controlplane.arc.kernel.identity import ByIdentity
 from controlplane.arc.reflex.acts import AbsentError, Effect, Opened
 from controlplane.arc.reflex.victims import Victim
 from controlplane.link.hooks import Hook
@@ -100,13 +100,14 @@ class TakeEvidence(ByChild):
 
     name: ActName = "evidence"
 
-    def __init__(self, cgroups: Cgroups) -> None:
+    def __init__(self, cgroups: Cgroups, by_identity: ByIdentity) -> None:
         self._cgroups = cgroups
+        self._by_identity = by_identity
 
     def must_open(self, victim: Victim, step: Step) -> Opened:
         """See `Act`. Its directory: of the cgroup, or in /proc."""
         if not victim.pid:
             return Opened((self._cgroups.must_open(victim.cgroup),))
-        pidfd, directory = must_open_process_directory(victim.pid, victim.start_ns, victim.inode)
+        pidfd, directory = self._by_identity.must_open_directory(victim.pid, victim.start_ns, victim.inode)
         os.close(pidfd)
         return Opened((directory,))

@@ -2,6 +2,7 @@
 
 from controlplane.arc.kernel.cgroups import Cgroups
 from controlplane.arc.kernel.denials import Denials
+from controlplane.arc.kernel.identity import ByIdentity
 from controlplane.arc.kernel.namespaces import Namespaces
 from controlplane.arc.kernel.reaping import Reaper
 from controlplane.arc.kernel.watched import Watched
@@ -17,6 +18,7 @@ from controlplane.arc.reflex.weights import ReweighProcess, must_weight
 
 def acts_on(
     cgroups: Cgroups,
+    by_identity: ByIdentity,
     watched: Watched | None,
     reaper: Reaper,
     denials: Denials | None = None,
@@ -31,7 +33,7 @@ def acts_on(
     weights = {"cpu": Setting("cpu.weight", must_weight), "io": Setting("io.weight", must_weight)}
     acts: dict[tuple[str, bool], Act] = {
         ("reweigh", False): values_of("reweigh", cgroups, weights),
-        ("reweigh", True): ReweighProcess(),
+        ("reweigh", True): ReweighProcess(by_identity),
         ("limit-cpu", False): values_of("limit-cpu", cgroups, limits.CPU),
         ("limit-memory", False): values_of("limit-memory", cgroups, limits.MEMORY),
         ("limit-pids", False): values_of("limit-pids", cgroups, limits.PIDS),
@@ -40,14 +42,14 @@ def acts_on(
         ("quarantine", False): NetworkAct("quarantine", namespaces, messages),
         ("deny", False): Deny(cgroups, denials),
         ("freeze", False): Freeze(cgroups),
-        ("freeze", True): FreezeProcess(),
+        ("freeze", True): FreezeProcess(by_identity),
         ("kill", False): KillCgroup(cgroups),
         ("reclaim", False): Reclaim(cgroups),
         ("hook", False): RunHook(),
         ("hook", True): RunHook(),
-        ("evidence", False): TakeEvidence(cgroups),
-        ("evidence", True): TakeEvidence(cgroups),
+        ("evidence", False): TakeEvidence(cgroups, by_identity),
+        ("evidence", True): TakeEvidence(cgroups, by_identity),
     }
     if watched is not None:
-        acts["kill", True] = KillProcess(watched, reaper)
+        acts["kill", True] = KillProcess(by_identity, watched, reaper)
     return acts

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Sequence
 
 from controlplane.arc.kernel.cgroups import must_read_file
-from controlplane.arc.kernel.priorities import must_open_process_directory
+from controlplane.arc.kernel.identity import ByIdentity
 from controlplane.arc.reflex.acts import Effect, ForeignValueError, Opened
 from controlplane.arc.reflex.victims import Victim
 from controlplane.link.records import Change
@@ -19,6 +19,9 @@ class FreezeProcess:
     name: ActName = "freeze"
     irreversible = False
 
+    def __init__(self, by_identity: ByIdentity) -> None:
+        self._by_identity = by_identity
+
     def prepare(self, cgroup: int, step: Step) -> None:
         """There is nothing to prepare."""
 
@@ -27,7 +30,7 @@ class FreezeProcess:
 
     def must_open(self, victim: Victim, step: Step) -> Opened:
         """See `Act`."""
-        pidfd, directory = must_open_process_directory(victim.pid, victim.start_ns, victim.inode)
+        pidfd, directory = self._by_identity.must_open_directory(victim.pid, victim.start_ns, victim.inode)
         try:
             before = must_stopped(directory)
         except OSError:
@@ -47,7 +50,7 @@ class FreezeProcess:
 
     def undo(self, victim: Victim, changes: Sequence[Change]) -> None:
         """See `Act`."""
-        pidfd, directory = must_open_process_directory(victim.pid, victim.start_ns, victim.inode)
+        pidfd, directory = self._by_identity.must_open_directory(victim.pid, victim.start_ns, victim.inode)
         try:
             if must_stopped(directory) == "0" and not _is_to_stop(directory):
                 raise ForeignValueError
@@ -63,7 +66,7 @@ class FreezeProcess:
 
     def must_have(self, victim: Victim, changes: tuple[Change, ...]) -> bool:
         """See `Act`. A process that runs elsewhere stops a little later."""
-        pidfd, directory = must_open_process_directory(victim.pid, victim.start_ns, victim.inode)
+        pidfd, directory = self._by_identity.must_open_directory(victim.pid, victim.start_ns, victim.inode)
         try:
             return must_stopped(directory) == "1"
         finally:

@@ -5,6 +5,7 @@ import signal
 from collections.abc import Sequence
 
 from controlplane.arc.kernel import priorities
+from controlplane.arc.kernel.identity import ByIdentity
 from controlplane.arc.reflex.acts import Effect, Opened
 from controlplane.arc.reflex.setting import must_set_all, undo_all
 from controlplane.arc.reflex.victims import Victim
@@ -26,6 +27,9 @@ class ReweighProcess:
     name: ActName = "reweigh"
     irreversible = False
 
+    def __init__(self, by_identity: ByIdentity) -> None:
+        self._by_identity = by_identity
+
     def prepare(self, cgroup: int, step: Step) -> None:
         """There is nothing to prepare."""
 
@@ -34,7 +38,7 @@ class ReweighProcess:
 
     def must_open(self, victim: Victim, step: Step) -> Opened:
         """See `Act`. A descriptor for each change, and last a pidfd."""
-        pidfd, directory = priorities.must_open_process_directory(victim.pid, victim.start_ns, victim.inode)
+        pidfd, directory = self._by_identity.must_open_directory(victim.pid, victim.start_ns, victim.inode)
         fds: tuple[int, ...] = ()
         changes: tuple[Change, ...] = ()
         try:
@@ -61,7 +65,7 @@ class ReweighProcess:
 
     def undo(self, victim: Victim, changes: Sequence[Change]) -> None:
         """See `Act`."""
-        pidfd, directory = priorities.must_open_process_directory(victim.pid, victim.start_ns, victim.inode)
+        pidfd, directory = self._by_identity.must_open_directory(victim.pid, victim.start_ns, victim.inode)
         try:
             undo_all((directory,) * len(changes), changes, priorities.must_get, priorities.must_set)
         finally:
@@ -74,7 +78,7 @@ class ReweighProcess:
 
     def must_have(self, victim: Victim, changes: tuple[Change, ...]) -> bool:
         """See `Act`."""
-        pidfd, directory = priorities.must_open_process_directory(victim.pid, victim.start_ns, victim.inode)
+        pidfd, directory = self._by_identity.must_open_directory(victim.pid, victim.start_ns, victim.inode)
         try:
             for change in changes:
                 if priorities.must_get(directory, change.what) != change.after:

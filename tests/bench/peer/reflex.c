@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * The peer: the same reflexes as the arc's, in C over libbpf, with the arc's own BPF objects.
- *   reflex kill|freeze OBJECTS CGROUP FOR_NS
+ *   reflex kill|freeze OBJECTS CGROUP FOR_NS INTERVAL_NS
  * Prints "ready", reacts until SIGTERM, then prints a line a reflex, CLOCK_MONOTONIC nanoseconds:
  *   event decided returned effect
- * It decides by the same test (GCRA of one event a second and burst 1), makes sure of the victim's
+ * It decides by the same test (GCRA of one event in INTERVAL_NS and burst 1), makes sure of the victim's
  * identity in the same way, confirms the effect and takes a freeze back by timer. It writes no journal.
  */
 #define _GNU_SOURCE
@@ -31,7 +31,6 @@
 #include "events.h"
 
 #define NS 1000000000ULL
-#define INTERVAL_NS (NS / 10)
 #define BURST 1
 #define MAX_REFLEXES 65536
 #define PROCESSES 4096
@@ -57,7 +56,7 @@ static struct {
 static bool killing;
 static int freeze_fd, timer_fd;
 static __u64 *watched;
-static __u64 target, for_ns, arrival_ns;
+static __u64 target, for_ns, interval_ns, arrival_ns;
 static volatile sig_atomic_t stopping;
 
 static __u64 now_ns(void)
@@ -78,8 +77,8 @@ static bool fires(__u64 *arrival, const struct event *event)
 {
 	__u64 start = *arrival > event->since_ns ? *arrival : event->since_ns;
 
-	*arrival = start + event->weight * INTERVAL_NS;
-	return *arrival > event->time_ns + BURST * INTERVAL_NS;
+	*arrival = start + event->weight * interval_ns;
+	return *arrival > event->time_ns + BURST * interval_ns;
 }
 
 static __u64 *arrival_of(const struct event *event)
@@ -200,7 +199,7 @@ static int load(const char *folder)
 	}
 	{
 		__u32 signal = killing ? SIGNAL_PROCESS_EXEC : SIGNAL_PROCESS_FORK;
-		struct gate gate = { .window_ns = BURST * INTERVAL_NS,
+		struct gate gate = { .window_ns = BURST * interval_ns,
 				     .batch = 1,
 				     .open = killing ? GATE_EACH : GATE_OPEN };
 
@@ -249,12 +248,13 @@ int main(int argc, char **argv)
 	struct stat cgroup;
 	int ring_fd;
 
-	if (argc != 5)
+	if (argc != 6)
 		return 2;
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	sigaction(SIGTERM, &action, NULL);
 	killing = !strcmp(argv[1], "kill");
 	for_ns = strtoull(argv[4], NULL, 10);
+	interval_ns = strtoull(argv[5], NULL, 10);
 	timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	if (stat(argv[3], &cgroup) || chdir(argv[3]))
 		die(argv[3]);

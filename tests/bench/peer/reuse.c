@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Pids that change hands: reuse CULPRITS INNOCENTS COUNT
+ * Pids that change hands: reuse CULPRITS INNOCENTS COUNT LIFE_US
  * COUNT times one process executes a program in the cgroup CULPRITS and is gone moments later, and another
- * begins with the very same pid in the cgroup INNOCENTS. That one waits for what may happen to it. Prints how
- * often a culprit was killed before it ended, and how often an innocent was killed, stopped, or had its nice
- * value changed.
+ * begins with the very same pid in the cgroup INNOCENTS. That one waits LIFE_US for what may happen to it.
+ * Prints how often a culprit was killed before it ended, and how often an innocent was killed, stopped, or
+ * had its nice value changed.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -26,7 +26,6 @@
 enum { KILLED = 1, STOPPED, REWEIGHED, KINDS };
 
 #define MAX_LIFE_US 400
-#define INNOCENT_US 1500
 
 static void sleep_us(long us)
 {
@@ -91,7 +90,7 @@ static int harm(pid_t innocent)
 
 int main(int argc, char **argv)
 {
-	int culprits, innocents;
+	int culprits, innocents, usual = getpriority(PRIO_PROCESS, 0);
 	long killed = 0, harmed[KINDS] = {};
 	pid_t pid = 0;
 	char life[24];
@@ -101,7 +100,7 @@ int main(int argc, char **argv)
 			sleep_us(atol(argv[1]));
 		return 0;
 	}
-	if (argc != 4)
+	if (argc != 5)
 		return 2;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	culprits = open(argv[1], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -120,8 +119,8 @@ int main(int argc, char **argv)
 		killed += was_killed(culprit);
 		innocent = clone_as(pid, innocents);
 		if (innocent == 0) {
-			sleep_us(INNOCENT_US);
-			_exit(getpriority(PRIO_PROCESS, 0) ? REWEIGHED : 0);
+			sleep_us(atol(argv[4]));
+			_exit(getpriority(PRIO_PROCESS, 0) != usual ? REWEIGHED : 0);
 		}
 		harmed[harm(innocent)]++;
 	}

@@ -1,6 +1,7 @@
 """Several reflexes on one victim: the first knows the values from before, the last to let go writes them."""
 
 from controlplane.arc.kernel.events import Event, EventKind
+from controlplane.arc.kernel.identity import ByIdentity
 from controlplane.arc.monitor.streams import NOBODY
 from controlplane.arc.monitor.tests import RateTest
 from controlplane.arc.reflex.holdings import Holdings
@@ -12,7 +13,7 @@ from controlplane.link.rules import NS, Rate, Rule, Step
 
 VICTIM = Victim(7, "/a")
 EVENT_ONE = Event(NS, 1, NS, 7, 7, 0, 10, 0, 1, 1, 1, 0, 0, 1, EventKind.SIGNAL, 0, b"sh")
-ACT = ReweighProcess()
+ACT = ReweighProcess(ByIdentity())
 RULE = Rule(name="r", signal="process.fork", test=Rate(NS, 1))
 
 
