@@ -20,6 +20,8 @@ from tests.bench.testbed import CannotMeasureError, cgroup, compiled, folder, st
 
 TRIES: Final = 10_000
 BRIEF_NS: Final = 50_000_000
+WHOLE_CPU: Final = 10_000
+"""Nothing may be shed, or hardly any try is acted upon."""
 INNOCENT_US: Final = 1500
 HARMS: Final = ("killed", "stopped", "reweighed")
 LADDER: Final = (
@@ -34,7 +36,8 @@ def main(options: Options) -> int:
     tries = options.count or TRIES
     limit = watchdog(options.patience * (120 + tries // 10))
     with limit, folder() as scratch, cgroup("culprits") as culprits:
-        with cgroup("innocents") as innocents, Daemon(config(scratch), [rule(culprits)]) as daemon:
+        settings = config(scratch, self_budget=WHOLE_CPU)
+        with cgroup("innocents") as innocents, Daemon(settings, [rule(culprits)]) as daemon:
             killed, harmed = provoke(culprits, innocents, tries, INNOCENT_US * options.patience)
         records = daemon.records()
     refused = Counter(each.guard for each in records if isinstance(each, GuardRefused))
