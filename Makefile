@@ -118,7 +118,7 @@ image: ## build the container image with buildah; VARIANT=bcc, GRPC=small, MACHI
 
 audit: $(READY) ## look for known holes in what the image holds from PyPI
 	@pip install -qq --disable-pip-version-check pip-audit
-	pip-audit --disable-pip --require-hashes -r deploy/image/requirements.txt
+	pip-audit --strict --disable-pip --require-hashes -r deploy/image/requirements.txt
 
 k8s: setup ## the manifests on a cluster of one node, built of Debian's parts: half an hour once, then minutes (root)
 	@$(MAKE) packages PACKAGES='$(K8S_PACKAGES)'

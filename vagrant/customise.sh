@@ -22,10 +22,10 @@ ClientIdentifier=mac
 END
 chroot "$root" systemctl -q enable systemd-networkd
 
-# A key of this root's own. ECDSA, whose key exchange is quick where it is emulated and which Vagrant's ssh has.
+# A key of this root's own. RSA, as net-ssh 7.0 of Vagrant fails on ECDSA keys.
 chroot "$root" useradd --create-home --shell /bin/bash --password '*' vagrant
 chroot "$root" install -d -m 700 -o vagrant -g vagrant /home/vagrant/.ssh
-chroot "$root" ssh-keygen -q -t ecdsa -m PEM -N '' -C vagrant -f /home/vagrant/.ssh/key
+chroot "$root" ssh-keygen -q -t rsa -b 2048 -m PEM -N '' -C vagrant -f /home/vagrant/.ssh/key
 chroot "$root" install -m 600 -o vagrant -g vagrant /home/vagrant/.ssh/key.pub /home/vagrant/.ssh/authorized_keys
 echo 'vagrant ALL=(ALL) NOPASSWD: ALL' >"$root/etc/sudoers.d/vagrant"
 cat >"$root/etc/ssh/sshd_config.d/vagrant.conf" <<'END'

@@ -17,7 +17,7 @@ export PYTHONDONTWRITEBYTECODE=1 REFLEXARC_WHEELS=/wheels
 uname -r
 reflexarc doctor || true
 reflexarc status
-$python -c 'from tests.demo.fork_storm import main; main(above=20, seconds=120)'
+$python -c 'from tests.demo.fork_storm import main; main(above=20, seconds=300)'
 $python -m pytest -q --color=no -p no:cacheprovider --patience 6 --timeout 900 \
 	-k 'not bcc and not perf and not libbpf and not clang' \
 	"$@"

@@ -65,9 +65,11 @@ def ensure_base(machine: str, output: Path) -> None:
         return
     made = output / "base.tar"
     made.parent.mkdir(parents=True, exist_ok=True)
+    # In a user namespace no device can be made.
+    foreign = ("--skip=check/qemu,output/dev",) if machine != platform.machine() else ()
     run(
         *("mmdebstrap", "-q", "--variant=minbase", "--include=ca-certificates", f"--arch={debian}"),
-        *("--skip=check/qemu", SUITE, str(made)),
+        *(*foreign, SUITE, str(made)),
     )
     run("podman", "import", "-q", "--arch", debian, str(made), BASE)
     made.unlink()

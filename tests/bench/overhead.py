@@ -13,7 +13,7 @@ from typing import Final
 
 from tests.bench.daemon import Daemon, config
 from tests.bench.report import Figure, Options, conclude
-from tests.bench.testbed import CannotMeasureError, folder, running, watchdog
+from tests.bench.testbed import CannotMeasureError, cgroup_mount, compiled, folder, running, watchdog
 
 ROUNDS: Final = 7
 AIM_PERCENT: Final = 2.0
@@ -36,12 +36,13 @@ WORKLOADS: Final = {
     "messaging": ("perf", "bench", "sched", "messaging", "-g", "5", "-l", "300"),
     "switch": ("stress-ng", "--switch", "2", "--switch-ops", "120000", "--metrics-brief"),
     "fork": ("stress-ng", "--fork", "1", "--fork-ops", "4000", "--metrics-brief"),
+    "touch": ("FAULT", "CGROUP", "touch", "64", "24"),
     "write": ("dd", "if=/dev/zero", "of=FILE", "bs=64k", "count=800", "oflag=direct"),
 }
 SECONDS: Final = (
     re.compile(r"Total time: ([\d.]+) \[sec\]"),
     re.compile(r"\] (?:switch|fork) +\d+ +([\d.]+) "),
-    re.compile(r"copied, ([\d.]+) s"),
+    re.compile(r"(?:copied|touched), ([\d.]+) s"),
 )
 """How each program says how long it took."""
 
@@ -90,7 +91,8 @@ def await_ready(peer: "subprocess.Popen[str]") -> None:
 
 def run(name: str, target: Path) -> float:
     """Seconds a workload took, by its own account."""
-    command = [part.replace("FILE", str(target)) for part in WORKLOADS[name]]
+    words = {"FAULT": compiled("fault"), "CGROUP": cgroup_mount()}
+    command = [str(words.get(part, part)).replace("FILE", str(target)) for part in WORKLOADS[name]]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=100)
     target.unlink(missing_ok=True)
     for pattern in SECONDS:

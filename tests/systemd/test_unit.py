@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from controlplane.arc.kernel.sensors import Sensors
@@ -106,12 +107,15 @@ def test_stuck_it_is_killed_by_the_watchdog_and_comes_back(client: Client, cgrou
     assert client.status().realtime
 
 
-def test_running_it_is_exposed_no_more_than_we_say(client: Client) -> None:
+def test_running_it_is_exposed_no_more_than_we_say(
+    client: Client, record_property: Callable[[str, object], None]
+) -> None:
     del client
     done = subprocess.run(
         ["systemd-analyze", "security", "--no-pager", UNIT], check=False, capture_output=True, text=True
     )
     found = re.search(r"exposure level for \S+: ([\d.]+)", done.stdout)
     assert found is not None, done.stdout + done.stderr
-    assert float(found[1]) == EXPOSURE
+    record_property("exposure", found[1])
+    assert float(found[1]) <= EXPOSURE
     assert Path(f"/proc/{shown('MainPID')}/status").read_text().count("Seccomp:\t2") == 1

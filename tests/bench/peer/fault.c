@@ -11,8 +11,10 @@
  *   fault CGROUP thrash DEVICE PROCESSES    processes that touch pages of the mapped device at random
  *   fault CGROUP bomb LIVE 0                processes that all fork, so many at a time, for a minute at most
  *   fault CGROUP grow MIB HUGE              one that touches new memory and keeps it; HUGE 0: in small pages
- *   fault CGROUP again GAP_US 0             one that executes itself again and again
- *   fault CGROUP talk CONNECTIONS GAP_US    messages over the loopback of a network namespace of its own;
+ *   fault CGROUP touch MIB TIMES            one that touches new memory in small pages and gives it back; it
+ * ends, and says how many seconds that took fault CGROUP again GAP_US 0             one that executes itself
+ * again and again fault CGROUP talk CONNECTIONS GAP_US    messages over the loopback of a network namespace
+ * of its own;
  *
  * Each line that `talk` reads says how many in 1,000 segments are lost from now on. All print CLOCK_MONOTONIC
  * nanoseconds when they begin, and when losses change. Everything dies with the process that started it.
@@ -236,6 +238,32 @@ static void grow(long mib, bool huge)
 	_exit(0);
 }
 
+static double seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec + now.tv_nsec / 1e9;
+}
+
+static void touch(long mib, long times)
+{
+	double began = seconds();
+
+	while (times-- > 0) {
+		char *memory =
+			mmap(NULL, mib * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		if (memory == MAP_FAILED || madvise(memory, mib * MIB, MADV_NOHUGEPAGE))
+			die("touch");
+		for (long at = 0; at < mib * MIB; at += BLOCK)
+			memory[at] = 1;
+		munmap(memory, mib * MIB);
+	}
+	printf("touched, %.6f s\n", seconds() - began);
+	exit(0);
+}
+
 /* The last word tells the first execution from those after it. */
 static void again(char **words)
 {
@@ -356,6 +384,8 @@ int main(int argc, char **argv)
 		bomb(atol(argv[3]));
 	if (!strcmp(argv[2], "grow"))
 		grow(atol(argv[3]), atol(argv[4]));
+	if (!strcmp(argv[2], "touch"))
+		touch(atol(argv[3]), atol(argv[4]));
 	if (!strcmp(argv[2], "again"))
 		again(argv);
 	if (!strcmp(argv[2], "talk"))
