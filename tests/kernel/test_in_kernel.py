@@ -165,6 +165,9 @@ def test_its_breaker_opens_and_closes_by_command(turn: Turn, cgroup: TestCgroup)
     observed = cgroup.run(*TWICE)
     go_on(observed)
     turned.turn_until(lambda: ("kill", "observed") in turned.arc.engine.steps)
+    comms = [Path(f"/proc/{each.pid}/comm") for each in (spared, observed)]
+    # They execute no more, so they fire no more.
+    turned.turn_until(lambda: all(comm.read_text() == "sleep\n" for comm in comms))
     turned.arc.engine.breaker.close("test-exec")
     turned.arc._put_rules_in_force()
     placements = turned.arc._in_kernel._placements
