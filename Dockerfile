@@ -5,9 +5,6 @@ ARG BASE=docker.io/library/debian:trixie-slim
 ARG RUNTIME=scratch
 ARG VARIANT=core
 
-# Empty, unless a wheel of gRPC is given instead of PyPI's: `--build-context kept=FOLDER`.
-FROM scratch AS kept
-
 # What compiles, and where the interpreter and its native libraries are taken from.
 FROM ${BASE} AS tools
 RUN apt-get update -qq \
@@ -24,17 +21,6 @@ RUN --mount=type=secret,id=ca,target=/run/secrets/ca,required=false \
     if [ -s /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi; \
     pip install -q --no-deps --no-compile --require-hashes --only-binary :all: \
       --target /libraries -r /build/requirements.txt
-
-# gRPC built for size, in half an hour: `make image GRPC=small` does it once and keeps the wheel.
-FROM tools AS small-grpc
-RUN apt-get update -qq \
- && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends \
-      libssl-dev lld python3-dev zlib1g-dev \
- && rm -rf /var/lib/apt/lists/*
-COPY deploy/image/requirements.txt deploy/image/small_grpc.py deploy/image/without_xds.c /build/
-RUN --mount=type=secret,id=ca,target=/run/secrets/ca,required=false \
-    if [ -s /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi; \
-    python3 /build/small_grpc.py /build/requirements.txt /grpc
 
 # With bcc, for hosts without BTF and for users' own sensors, or without.
 FROM libraries AS libraries-core
@@ -54,9 +40,8 @@ FROM libraries-${VARIANT} AS assembled
 ARG SOURCE_DATE_EPOCH=0
 ARG VARIANT
 COPY --from=wheel /wheel /wheel
-COPY --from=kept . /wheel/
 COPY deploy/image/*.py /build/
-RUN pip install -q --no-deps --no-compile --upgrade --target /libraries /wheel/*.whl \
+RUN pip install -q --no-deps --no-compile --target /libraries /wheel/*.whl \
  && python3 /build/assemble.py --variant ${VARIANT} /libraries /image
 
 FROM ${RUNTIME}

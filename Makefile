@@ -16,7 +16,6 @@ BOX ?=
 LOADER ?= core
 SECONDS ?= 60
 VARIANT ?= core
-GRPC ?= stock
 TWICE ?=
 MACHINE ?= $(shell uname -m)
 # Of these the image has Debian's build, which shares one OpenSSL with the interpreter.
@@ -112,9 +111,9 @@ vagrant: setup ## a Vagrant machine from nothing to nothing, tried in between; K
 		env $(BOX:%=REFLEXARC_BOX=%) $$private vagrant/run $$kernel
 	done
 
-image: ## build the container image with buildah; VARIANT=bcc, GRPC=small, MACHINE=aarch64, TWICE=1 (root)
+image: ## build the container image with buildah; VARIANT=bcc, MACHINE=aarch64, TWICE=1 (root)
 	@$(MAKE) packages PACKAGES='$(IMAGE_PACKAGES)'
-	$(FOREIGN) $(PYTHON) deploy/image/make.py --machine $(MACHINE) --variant $(VARIANT) --grpc $(GRPC) $(if $(TWICE),--twice)
+	$(FOREIGN) $(PYTHON) deploy/image/make.py --machine $(MACHINE) --variant $(VARIANT) $(if $(TWICE),--twice)
 
 audit: $(READY) ## look for known holes in what the image holds from PyPI
 	@pip install -qq --disable-pip-version-check pip-audit

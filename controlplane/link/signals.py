@@ -44,7 +44,7 @@ _ROWS: Final = (
     ),
     Signal("memory.oom_kill", "memory", "count", "1", "processes chosen by the OOM killer"),
     Signal("memory.growth", "memory", "count", PAGES, "pages by which the memory of programs grew"),
-    Signal("memory.fault", "memory", "count", "1", "page faults of programs"),
+    Signal("memory.fault", "fault", "count", "1", "page faults of programs"),
     Signal("psi.memory", "psi", "value", "%", "share of the last 10 s in which a task waited for memory"),
     Signal("psi.cpu", "psi", "value", "%", "share of the last 10 s in which a task waited for a CPU"),
     Signal("psi.io", "psi", "value", "%", "share of the last 10 s in which a task waited for a device"),

@@ -1,4 +1,4 @@
-"""Builds the image with buildah: `make.py [--variant core|bcc] [--grpc stock|small]`; what `make image` runs.
+"""Builds the image with buildah: `make.py [--variant core|bcc]`; what `make image` runs.
 
 With `--machine aarch64`, where its programs run (foreign.py), for another machine.
 
@@ -8,7 +8,6 @@ there may be no registry. Equal sources, packages and wheels give an equal image
 
 import argparse
 import gzip
-import hashlib
 import json
 import os
 import platform
@@ -19,14 +18,12 @@ from pathlib import Path
 from typing import Final
 
 from layers import differences
-from small_grpc import locked
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 HERE: Final = Path(__file__).resolve().parent
 BASE: Final = "docker.io/library/debian:trixie-slim"
 SUITE: Final = "trixie"
 VARIANTS: Final = ("core", "bcc")
-GRPC: Final = ("stock", "small")
 DEBIANS: Final = {"aarch64": "arm64", "x86_64": "amd64"}
 """Machine -> its name with Debian and in images."""
 PROXY_CERTIFICATES: Final = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -38,21 +35,19 @@ def main() -> None:
     """Build, save, say how large it is."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--variant", choices=VARIANTS, default="core")
-    parser.add_argument("--grpc", choices=GRPC, default="stock")
     parser.add_argument("--machine", choices=DEBIANS, default=platform.machine())
     parser.add_argument("--twice", action="store_true", help="from nothing once more, and compare")
     parser.add_argument("--output", type=Path, default=ROOT / "build/image")
     options = parser.parse_args()
-    stem = options.variant if options.grpc == "stock" else f"{options.variant}-small"
-    name, output, machine = f"localhost/reflexarc:{stem}", options.output, options.machine
+    variant, output, machine = options.variant, options.output, options.machine
+    name = f"localhost/reflexarc:{variant}"
     ensure_base(machine, output)
-    wheel = kept_grpc(machine, output) if options.grpc == "small" else empty(output / "no-grpc")
-    build(name, machine, options.variant, wheel)
-    sizes = save(name, output, f"reflexarc-{stem}-{machine}")
+    build(name, machine, variant)
+    sizes = save(name, output, f"reflexarc-{variant}-{machine}")
     print(" ".join(f"{word} {size / MIB:.1f} MiB" for word, size in sizes.items()))
     if options.twice:
         again = f"{name}-again"
-        build(again, machine, options.variant, wheel, "--no-cache")
+        build(again, machine, variant, "--no-cache")
         compare(name, again, output)
 
 
@@ -75,48 +70,16 @@ def ensure_base(machine: str, output: Path) -> None:
     made.unlink()
 
 
-def kept_grpc(machine: str, output: Path) -> Path:
-    """Folder of gRPC's wheel that was built for size from these sources; built if it is not there yet."""
-    made_of = [locked(HERE / "requirements.txt"), machine]
-    made_of += [(HERE / name).read_text() for name in ("small_grpc.py", "without_xds.c")]
-    key = hashlib.sha256("\n".join(made_of).encode()).hexdigest()[:16]
-    folder = output / f"grpc-{key}"
-    if not folder.exists():
-        name = f"localhost/reflexarc-grpc:{key}"
-        run(*bud(machine), "--target", "small-grpc", "--tag", name, str(ROOT))
-        new = empty(folder.with_suffix(".new"))
-        container = capture("buildah", "from", name).strip()
-        mounted = Path(capture("buildah", "mount", container).strip())
-        for wheel in (mounted / "grpc").glob("*.whl"):
-            shutil.copy(wheel, new)
-        run("buildah", "rm", container)
-        new.replace(folder)
-    return folder
-
-
-def empty(folder: Path) -> Path:
-    """A folder with nothing in it."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
-
-
-def build(name: str, machine: str, variant: str, wheel: Path, *more: str) -> None:
+def build(name: str, machine: str, variant: str, *more: str) -> None:
     """As the Dockerfile says; times are those of the last commit."""
-    run(
-        *(*bud(machine), *more, "--build-arg", f"VARIANT={variant}"),
-        *("--build-context", f"kept={wheel}", "--tag", name, str(ROOT)),
-    )
-
-
-def bud(machine: str) -> list[str]:
-    """The beginning of every build."""
     epoch = capture("git", "-C", str(ROOT), "log", "-1", "--format=%ct").strip() or "0"
     secret = ("--secret", f"id=ca,src={PROXY_CERTIFICATES}") if PROXY_CERTIFICATES.exists() else ()
-    return [
-        *("buildah", "bud", "--quiet", "--isolation", "chroot", "--layers", "--timestamp", epoch, *secret),
-        *("--platform", f"linux/{DEBIANS[machine]}", "--build-arg", f"SOURCE_DATE_EPOCH={epoch}"),
-    ]
+    run(
+        *("buildah", "bud", "--quiet", "--isolation", "chroot", "--layers", "--timestamp", epoch),
+        *("--platform", f"linux/{DEBIANS[machine]}", *secret, *more),
+        *("--build-arg", f"SOURCE_DATE_EPOCH={epoch}"),
+        *("--build-arg", f"VARIANT={variant}", "--tag", name, str(ROOT)),
+    )
 
 
 def save(name: str, output: Path, stem: str) -> dict[str, int]:

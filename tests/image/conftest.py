@@ -14,7 +14,7 @@ from tests.kernel.conftest import cgroup, make_cgroup, mount, watchdog
 __all__ = ["cgroup", "make_cgroup", "mount", "watchdog"]
 
 BUILT: Final = Path(__file__).resolve().parents[2] / "build/image"
-HOW: Final = {"core": "", "core-small": " GRPC=small", "bcc": " VARIANT=bcc"}
+HOW: Final = {"core": "", "bcc": " VARIANT=bcc"}
 """Images, and what `make image` is told to build them."""
 
 

@@ -34,7 +34,7 @@ from controlplane.link.user_sensors import UserSensor
 
 NEEDED: Final = frozenset({"cgroup", "process"})
 """Attached whatever the rules say: they confirm acts, and tell of cgroups and protected programs."""
-NAMES: Final = ("cgroup", "process", "cpu", "memory", "block", "writeback", "net", "fd", "softirq")
+NAMES: Final = ("cgroup", "process", "cpu", "memory", "fault", "block", "writeback", "net", "fd", "softirq")
 RING_BYTES: Final = 1 << 20
 GATE_BETS: Final = 4
 """Of bpf/events.h."""
