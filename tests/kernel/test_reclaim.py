@@ -6,7 +6,7 @@ import pytest
 
 from controlplane.link.amounts import Amount, Way
 from controlplane.link.records import Effect, GuardRefused, Intent, Outcome, Undo
-from controlplane.link.rules import Step
+from controlplane.link.rules import NS, Step
 from tests.kernel.conftest import FORKER, TestCgroup, Turned, fork_in, fork_rule
 from tests.kernel.loop_device import LoopDevice, loop_device
 from tests.kernel.test_limits import needs
@@ -39,7 +39,7 @@ def test_memory_is_reclaimed_and_what_came_of_it_told(
     cache(controlled, disk)
     before = int(controlled.read("memory.current"))
     assert before > CACHED
-    turned = turn(fork_rule(controlled, reclaiming(5000, "share")))
+    turned = turn(fork_rule(controlled, reclaiming(5000, "share"), cooldown_ns=60 * NS))
     fork_in(controlled.run(*FORKER), 5)
     outcome = turned.await_record(Outcome)
     assert (outcome.act, outcome.ok, outcome.error) == ("reclaim", True, "")

@@ -42,8 +42,10 @@ time.sleep(60)
 
 
 def exec_rule(cgroup: TestCgroup, for_ns: int, *amounts: Amount) -> Rule:
+    """Once: on a slow machine a process may execute again when its first reflex is long over."""
     step = Step("reweigh", for_ns=for_ns, amounts=amounts or MILDER)
-    return fork_rule(cgroup, step, signal="process.exec", per="process", name="test-exec")
+    changes = {"signal": "process.exec", "per": "process", "name": "test-exec", "cooldown_ns": 60 * NS}
+    return fork_rule(cgroup, step, **changes)
 
 
 def priorities_of(pid: int) -> list[str]:

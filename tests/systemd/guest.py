@@ -7,9 +7,7 @@ run, separated by commas.
 import sys
 import time
 
-import pytest
-
-from tests.vm.guest import Port, Reporter, host
+from tests.vm.guest import Port, host, run_tests
 from tests.vm.results import End
 
 OPTIONS = ("-q", "--color=no", "-p", "no:cacheprovider", "--patience", "6")
@@ -20,7 +18,7 @@ def main() -> None:
     path, tests = sys.argv[1:]
     port = Port(path)
     port.tell(host())
-    pytest.main([*OPTIONS, *tests.split(",")], plugins=[Reporter(port)])
+    run_tests(port, OPTIONS, *tests.split(","))
     port.tell(End(time.clock_gettime(time.CLOCK_BOOTTIME)))
 
 
