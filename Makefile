@@ -111,7 +111,7 @@ vagrant: setup ## a Vagrant machine from nothing to nothing, tried in between; K
 		env $(BOX:%=REFLEXARC_BOX=%) $$private vagrant/run $$kernel
 	done
 
-image: ## build the container image with buildah; VARIANT=bcc, MACHINE=aarch64, TWICE=1 (root)
+image: ## build the container image with buildah; VARIANT=bcc, TWICE=1 (root)
 	@$(MAKE) packages PACKAGES='$(IMAGE_PACKAGES)'
 	$(FOREIGN) $(PYTHON) deploy/image/make.py --machine $(MACHINE) --variant $(VARIANT) $(if $(TWICE),--twice)
 

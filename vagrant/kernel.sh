@@ -4,9 +4,11 @@
 set -eu
 suite=$1 series=$2
 export DEBIAN_FRONTEND=noninteractive
+# From where the box has its own packages: its suites for security are elsewhere than the others.
+mirrors=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages')
 case $suite in
-*-security) mirror=http://deb.debian.org/debian-security ;;
-*) mirror=http://deb.debian.org/debian ;;
+*-security) mirror=$(echo "$mirrors" | grep -m1 security) ;;
+*) mirror=$(echo "$mirrors" | grep -m1 -v security) ;;
 esac
 echo "deb $mirror $suite main" >/etc/apt/sources.list.d/kernel.list
 apt-get -qq update

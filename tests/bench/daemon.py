@@ -18,7 +18,7 @@ import msgspec
 from controlplane.client import HealthClient
 from controlplane.link.config import Config
 from controlplane.link.records import DECODER, Notice, Record
-from controlplane.link.rules import Boot, Rule, RuleSet
+from controlplane.link.rules import WHOLE, Boot, Rule, RuleSet
 from controlplane.link.segment import HEADER, DamagedSegmentError, read_entries, read_header
 from tests.bench.testbed import CannotMeasureError, end, python, start
 
@@ -37,7 +37,7 @@ def free_port() -> int:
 
 def budget(patience: int) -> int:
     """The arc's own, in hundredths of a per cent of a CPU: a slow machine would have sensors shed by it."""
-    return min(10_000, 500 * patience**2)
+    return min(WHOLE, 500 * patience**2)
 
 
 def config(folder: Path, **settings: object) -> Config:

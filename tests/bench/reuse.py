@@ -12,7 +12,7 @@ from typing import Final
 
 from controlplane.link.amounts import Amount
 from controlplane.link.records import GuardRefused, Intent, Outcome
-from controlplane.link.rules import NS, Rate, Rule, Scope, Step
+from controlplane.link.rules import NS, WHOLE, Rate, Rule, Scope, Step
 from tests.bench.daemon import Daemon, config
 from tests.bench.faults import path_of
 from tests.bench.report import Figure, Options, conclude
@@ -20,8 +20,6 @@ from tests.bench.testbed import CannotMeasureError, cgroup, compiled, folder, st
 
 TRIES: Final = 10_000
 BRIEF_NS: Final = 50_000_000
-WHOLE_CPU: Final = 10_000
-"""Nothing may be shed, or hardly any try is acted upon."""
 INNOCENT_US: Final = 1500
 HARMS: Final = ("killed", "stopped", "reweighed")
 LADDER: Final = (
@@ -36,7 +34,8 @@ def main(options: Options) -> int:
     tries = options.count or TRIES
     limit = watchdog(options.patience * (120 + tries // 10))
     with limit, folder() as scratch, cgroup("culprits") as culprits:
-        settings = config(scratch, self_budget=WHOLE_CPU)
+        # Nothing may be shed, or hardly any try is acted upon.
+        settings = config(scratch, self_budget=WHOLE)
         with cgroup("innocents") as innocents, Daemon(settings, [rule(culprits)]) as daemon:
             killed, harmed = provoke(culprits, innocents, tries, INNOCENT_US * options.patience)
         records = daemon.records()

@@ -8,38 +8,16 @@ import subprocess
 from collections.abc import Sequence
 from typing import Final
 
-from controlplane.link.records import Finding, Notice, Record
+from controlplane.link.records import Notice, Record
 from tests.bench.daemon import Daemon, config, journalled
 from tests.bench.faults import path_of
 from tests.bench.report import Figure, Options, conclude, percentile
 from tests.bench.testbed import await_cgroup, cgroup, compiled, folder, running, watchdog
+from tests.upgrading import FELT, FROZEN, Place, gap_ns
 
 ROUNDS: Final = 20
-Place = tuple[int, int]
-"""Of a record: who wrote it, and the how manieth of his it is."""
 GAP_US: Final = 5_000
 """Between two forks: as finely is the gap measured."""
-POLICIES: Final = """\
-apiVersion: reflexarc/v1
-kind: Policy
-metadata: {{name: felt}}
-spec:
-  signal: process.fork
-  scope: {{cgroups: ["{felt}"]}}
-  test: {{kind: threshold, above: 1/s, over: 1s}}
-  ladder: [{{act: observe}}]
-  cooldown: 0s
----
-apiVersion: reflexarc/v1
-kind: Policy
-metadata: {{name: frozen}}
-spec:
-  signal: process.fork
-  scope: {{cgroups: ["{frozen}"]}}
-  test: {{kind: threshold, above: 1/s, over: 1s}}
-  ladder: [{{act: freeze, for: 1h}}]
-  mode: enforce
-"""
 
 
 def main(options: Options) -> int:
@@ -76,7 +54,8 @@ def restarted() -> tuple[float, float, int, bool]:
         settings = config(scratch)
         policies = scratch / "policies.d"
         policies.mkdir()
-        (policies / "a.yaml").write_text(POLICIES.format(felt=path_of(place), frozen=path_of(victim)))
+        (policies / "felt.yaml").write_text(FELT.format(path=path_of(place)))
+        (policies / "frozen.yaml").write_text(FROZEN.format(path=path_of(victim)))
         daemon = Enforcing(settings)
         daemon.start()
         trigger = compiled("trigger")
@@ -92,8 +71,10 @@ def restarted() -> tuple[float, float, int, bool]:
             daemon.await_said("finding: felt")
         daemon.stop()
         records = journalled(settings)
-    gap, armed_ns = _gap(records)
-    return gap, (armed_ns - daemon.exec_ns) / 1e6, _lost([place for place, _ in records]), left
+    old, new = sorted({instance for (instance, _), _ in records})
+    start_ns = _armed_ns(records, new) - daemon.exec_ns
+    lost = _lost([place for place, _ in records])
+    return gap_ns(records, old, new) / 1e6, start_ns / 1e6, lost, left
 
 
 class Enforcing(Daemon):
@@ -103,23 +84,13 @@ class Enforcing(Daemon):
         return [*super()._launcher(), "--mode", "enforce"]
 
 
-def _gap(records: Sequence[tuple[Place, Record]]) -> tuple[float, int]:
-    """In ms; and when the new one was armed."""
-    old, new = sorted({instance for (instance, _), _ in records})
-    felt = {
-        instance: [
-            record.time_ns
-            for (writer, _), record in records
-            if writer == instance and isinstance(record, Finding) and record.rule == "felt"
-        ]
-        for instance in (old, new)
-    }
-    armed_ns = next(
+def _armed_ns(records: Sequence[tuple[Place, Record]], instance: int) -> int:
+    """When that one was."""
+    return next(
         record.time_ns
         for (writer, _), record in records
-        if writer == new and isinstance(record, Notice) and record.name == "arc.armed"
+        if writer == instance and isinstance(record, Notice) and record.name == "arc.armed"
     )
-    return (min(felt[new]) - max(felt[old])) / 1e6, armed_ns
 
 
 def _lost(places: Sequence[Place]) -> int:

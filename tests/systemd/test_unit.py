@@ -13,24 +13,14 @@ from controlplane.client import Client
 from tests.deploy.test_systemd import EXPOSURE
 from tests.kernel.conftest import FORKER, TestCgroup, await_until, fork_in
 from tests.systemd.unit import POLICIES, RUNTIME, STATE, UNIT, said, shown, systemctl, told
+from tests.upgrading import FROZEN
 
 STOP_SECONDS = 5
-POLICY = """
-apiVersion: reflexarc/v1
-kind: Policy
-metadata: {{name: trial}}
-spec:
-  signal: process.fork
-  scope: {{cgroups: ["{path}"]}}
-  test: {{kind: threshold, above: 1/s, over: 1s}}
-  ladder: [{{act: freeze, for: 1h}}]
-  mode: enforce
-"""
 
 
 def freeze(cgroup: TestCgroup) -> None:
     """By a policy that is in force once the reload has returned."""
-    (POLICIES / "trial.yaml").write_text(POLICY.format(path=cgroup.path))
+    (POLICIES / "frozen.yaml").write_text(FROZEN.format(path=cgroup.path))
     systemctl("reload")
     fork_in(cgroup.run(*FORKER), 20)
     await_until(lambda: cgroup.frozen, 20)
@@ -57,7 +47,7 @@ def test_policies_are_in_force_when_reload_returns_and_stop_takes_back_in_time(
     client: Client, cgroup: TestCgroup
 ) -> None:
     freeze(cgroup)
-    assert "trial" in [status.policy.name for status in client.policies()]
+    assert "frozen" in [status.policy.name for status in client.policies()]
     begun = time.monotonic()
     systemctl("stop")
     assert time.monotonic() - begun < STOP_SECONDS
@@ -75,11 +65,11 @@ def test_a_bad_policy_is_told_in_the_status(client: Client) -> None:
 
 def test_a_reflex_is_found_by_fields_of_the_journal(client: Client, cgroup: TestCgroup) -> None:
     freeze(cgroup)
-    reflex = next(reflex for reflex in client.reflexes() if reflex.finding.policy == "trial")
+    reflex = next(reflex for reflex in client.reflexes() if reflex.finding.policy == "frozen")
     found = {"SYSLOG_IDENTIFIER": "reflexarc", "TRACE_ID": reflex.trace_id}
     await_until(lambda: "reflexarc.reflex.act" in [entry["EVENT_NAME"] for entry in told(found)], 20)
     finding = next(entry for entry in told(found) if entry["EVENT_NAME"] == "reflexarc.finding")
-    assert "trial" in finding["MESSAGE"]
+    assert "frozen" in finding["MESSAGE"]
     assert finding["_SYSTEMD_UNIT"] == UNIT
     assert int(finding["_UID"]) == STATE.stat().st_uid != 0
 

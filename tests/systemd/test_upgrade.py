@@ -8,51 +8,16 @@ import pytest
 
 from controlplane.arc.baselines import load
 from controlplane.client import Client
-from controlplane.link.records import DECODER, Finding, Notice, Record
-from controlplane.link.segment import HEADER, read_entries, read_header
+from controlplane.link.config import Config
+from controlplane.link.records import Notice
+from tests.bench.daemon import journalled
 from tests.kernel.conftest import FORKER, TestCgroup, await_until, fork_in
 from tests.systemd.conftest import connected
-from tests.systemd.unit import POLICIES, RUNTIME, install, segments, shown, systemctl
+from tests.systemd.unit import POLICIES, RUNTIME, install, shown, systemctl
+from tests.upgrading import FELT, FROZEN, gap_ns
 
-FROZEN = """
-apiVersion: reflexarc/v1
-kind: Policy
-metadata: {{name: frozen}}
-spec:
-  signal: process.fork
-  scope: {{cgroups: ["{path}"]}}
-  test: {{kind: threshold, above: 1/s, over: 1s}}
-  ladder: [{{act: freeze, for: 1h}}]
-  mode: enforce
-"""
-FELT = """
-apiVersion: reflexarc/v1
-kind: Policy
-metadata: {{name: felt}}
-spec:
-  signal: process.fork
-  scope: {{cgroups: ["{path}"]}}
-  test: {{kind: threshold, above: 1/s, over: 1s}}
-  ladder: [{{act: observe}}]
-  cooldown: 0s
-  mode: observe
-"""
 STEADY = ("sh", "-c", "while :; do sleep 0.1; done")
 """Forks some ten times a second for as long as it lives."""
-
-Place = tuple[int, int]
-"""Of a record: who wrote it, and the how manieth of his it is."""
-
-
-def journalled() -> dict[Place, Record]:
-    """All that there is, once."""
-    found: dict[Place, Record] = {}
-    for path in segments():
-        buffer = path.read_bytes()
-        instance = read_header(buffer).instance
-        for entry in read_entries(buffer, HEADER.size):
-            found[instance, entry.index] = DECODER.decode(entry.payload)
-    return dict(sorted(found.items()))
 
 
 def learned() -> dict[tuple[int, int], int]:
@@ -67,19 +32,6 @@ def learned() -> dict[tuple[int, int], int]:
 def felt(client: Client) -> Callable[[], bool]:
     """Whether something has been felt since the start."""
     return lambda: client.status().findings.get("felt", 0) > 0
-
-
-def gap_ns(records: dict[Place, Record], old: int, new: int) -> int:
-    """From the last event that the old one told of to the first of the new one, in the kernel's time."""
-    times = {
-        instance: [
-            record.time_ns
-            for (writer, _), record in records.items()
-            if writer == instance and isinstance(record, Finding) and record.rule == "felt"
-        ]
-        for instance in (old, new)
-    }
-    return min(times[new]) - max(times[old])
 
 
 @pytest.fixture
@@ -104,7 +56,7 @@ def test_an_upgrade_leaves_nothing_frozen_and_loses_nothing(
     await_until(lambda: cgroup.frozen, 20)
     await_until(felt(client), 20)
     before = client.status()
-    old = max(instance for instance, _ in journalled())
+    old = max(instance for (instance, _), _ in journalled(Config()))
 
     install(wheels[1])
 
@@ -119,15 +71,15 @@ def test_an_upgrade_leaves_nothing_frozen_and_loses_nothing(
     assert not cgroup.frozen
     systemctl("stop")
 
-    records = journalled()
-    new = max(instance for instance, _ in records)
+    records = journalled(Config())
+    new = max(instance for (instance, _), _ in records)
     told_by = {
-        instance: [index for writer, index in records if writer == instance] for instance in (old, new)
+        instance: [index for (writer, index), _ in records if writer == instance] for instance in (old, new)
     }
     for indexes in told_by.values():
         assert indexes == list(range(indexes[0], indexes[0] + len(indexes)))
     assert len(told_by[old]) >= before.journal_records
-    notices = [record.name for record in records.values() if isinstance(record, Notice)]
+    notices = [record.name for _, record in records if isinstance(record, Notice)]
     assert "baselines.unreadable" not in notices
     kept = learned()
     assert known.items() & kept.items()

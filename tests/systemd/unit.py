@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -55,9 +55,3 @@ def configure(text: str) -> None:
     DROP_IN.parent.mkdir(exist_ok=True)
     DROP_IN.write_text(SLOWLY)
     subprocess.run(["systemctl", "daemon-reload"], check=True)
-
-
-def segments() -> Iterator[Path]:
-    """All files of the journal: what is on the disk, and what is not yet."""
-    for folder in (STATE, RUNTIME):
-        yield from sorted((folder / "journal").glob("*.seg"))
